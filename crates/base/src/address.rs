@@ -93,7 +93,7 @@ impl Address {
     /// local part keeps its case (RFC 5321 §2.4).
     pub fn canonical(&self) -> String {
         let local = self.local_part();
-        let bare = local.strip_prefix('"').and_then(|l| l.strip_suffix('"')).map(|inner| unescape(inner));
+        let bare = local.strip_prefix('"').and_then(|l| l.strip_suffix('"')).map(unescape);
         match bare {
             Some(inner) if is_dot_string(&inner) => format!("{inner}@{}", self.domain_ascii()),
             _ => format!("{local}@{}", self.domain_ascii()),

@@ -13,13 +13,16 @@ pub enum Fact {
     /// It was tried; some recipients may have a final outcome now. Expiry and cancellation are
     /// written as an attempt that reached no server.
     Attempted(Attempt),
-    /// It waits until somebody releases it.
+    /// These recipients (by index) wait until somebody releases them.
     Held {
         at: Timestamp,
         reason: Box<str>,
+        recipients: Vec<u32>,
     },
+    /// These recipients wait for nobody any more.
     Released {
         at: Timestamp,
+        recipients: Vec<u32>,
     },
     /// Every recipient has a final outcome and every report that is due is itself accepted: the
     /// body's key is destroyed.

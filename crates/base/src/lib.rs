@@ -14,6 +14,7 @@ pub mod fact;
 pub mod id;
 pub mod outcome;
 pub mod reply;
+pub mod scope;
 pub mod secret;
 pub mod time;
 
@@ -25,6 +26,7 @@ pub use fact::Recorded;
 pub use id::{AccountId, CredentialId, MessageId};
 pub use outcome::{Attempt, Outcome, RecipientResult, Step};
 pub use reply::{Enhanced, Reply, ReplyClass};
+pub use scope::{Actor, Scope};
 pub use secret::Secret;
 pub use time::SystemClock;
 pub use time::{Clock, Timestamp};

@@ -1,1 +1,38 @@
-//! spool
+//! Bodies and journal: the only writer of mail files.
+mod body;
+mod committer;
+mod compact;
+mod core;
+mod cursor;
+mod damage;
+mod destroy;
+mod draft;
+mod error;
+mod failure;
+mod fold;
+pub mod format;
+pub mod fs;
+mod hands;
+mod index;
+mod journal;
+mod keeper;
+mod large;
+mod recover;
+mod scan;
+mod seal;
+mod segment;
+mod spool;
+mod walk;
+mod writer;
+
+pub use crate::body::Body;
+pub use crate::core::{Health, Options, Stats};
+pub use crate::cursor::Cursor;
+pub use crate::damage::{Damage, DamageKind};
+pub use crate::draft::{Draft, Stored};
+pub use crate::error::{OpenError, SpoolError};
+pub use crate::fold::{AcceptedReport, Progress, RecoveredMessage};
+pub use crate::hands::Hands;
+pub use crate::journal::Journal;
+pub use crate::recover::Recovered;
+pub use crate::spool::Spool;

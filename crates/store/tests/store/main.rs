@@ -1,0 +1,8 @@
+//! Stories of the store, each on a database of its own.
+
+mod accounts;
+mod crash;
+mod history;
+mod kit;
+mod plaintext;
+mod sandbox;
