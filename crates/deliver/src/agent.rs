@@ -9,7 +9,8 @@
 //! Invariants:
 //! - A kept connection that turns out to be closed costs nothing: a new one is made in the same attempt.
 //! - At most [`AgentConfig::attempt_max`] passes, whatever a server does.
-//! - Plaintext is a way back only where the plan does not demand TLS, and then the dialogue says so.
+//! - TLS that does not work is given up for plaintext, as opportunistic TLS is better than none and no
+//!   worse; the dialogue says so.
 //! - Nothing is retried after content was sent.
 
 mod config;
@@ -84,7 +85,6 @@ pub struct Agent {
     /// Ready-made settings for connections, one for each use of STARTTLS.
     never: Arc<client::Settings>,
     when_offered: Arc<client::Settings>,
-    demanded: Arc<client::Settings>,
     /// Host names whose TLS does not work, and until when that is remembered.
     plaintext: Mutex<HashMap<Box<str>, Instant>>,
     /// The zero of all connections' times.
@@ -93,18 +93,12 @@ pub struct Agent {
 
 impl Agent {
     pub fn new(config: AgentConfig, clock: Arc<dyn Clock>) -> Agent {
-        Agent::with_handshaker(config, clock, Handshaker::new())
-    }
-
-    /// With other roots of trust than the world's.
-    pub fn with_handshaker(config: AgentConfig, clock: Arc<dyn Clock>, handshaker: Handshaker) -> Agent {
         let settings = |starttls| Arc::new(config.settings(starttls));
         Agent {
             clock,
-            handshaker,
+            handshaker: Handshaker::new(),
             never: settings(StartTls::Never),
             when_offered: settings(StartTls::WhenOffered),
-            demanded: settings(StartTls::Demanded),
             plaintext: Mutex::new(HashMap::new()),
             epoch: Instant::now(),
             config,

@@ -11,7 +11,10 @@ use crate::attempt::blocking;
 pub enum BodySource {
     /// As it was handed over at acceptance.
     Memory(Bytes),
-    Spool { spool: Spool, id: MessageId },
+    Spool {
+        spool: Spool,
+        id: MessageId,
+    },
 }
 
 /// A message that is known to be readable, at least at its beginning.
@@ -19,7 +22,12 @@ pub enum BodySource {
 pub(crate) enum Body {
     Whole(Bytes),
     /// Read piece by piece, again for each transaction.
-    Long { spool: Spool, id: MessageId, octets: u64, start: Bytes },
+    Long {
+        spool: Spool,
+        id: MessageId,
+        octets: u64,
+        start: Bytes,
+    },
 }
 
 impl BodySource {

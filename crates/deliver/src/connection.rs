@@ -24,7 +24,8 @@ use crate::tls;
 /// A connection to a server, open for mail or on the way there.
 pub struct OpenConnection {
     stream: Stream,
-    engine: client::Connection,
+    /// Boxed, as connections are handed around a lot.
+    engine: Box<client::Connection>,
     /// Octets that came and are no whole reply yet.
     inbox: BytesMut,
     /// All times of the engine count from here.
@@ -67,7 +68,7 @@ impl OpenConnection {
         let now = Instant::now();
         OpenConnection {
             stream: Stream::Plain(socket),
-            engine: client::Connection::new(settings, Channel::Plain, micros_since(epoch, now)),
+            engine: Box::new(client::Connection::new(settings, Channel::Plain, micros_since(epoch, now))),
             inbox: BytesMut::with_capacity(READ_OCTETS),
             epoch,
             timer: Box::pin(tokio::time::sleep_until(now)),
@@ -192,7 +193,7 @@ impl OpenConnection {
     }
 
     /// Does the handshake. The engine hears how it went.
-    pub(crate) async fn start_tls(&mut self, with: &tls::Handshaker, proof: tls::Proof, host: &str, until: Instant) {
+    pub(crate) async fn start_tls(&mut self, with: &tls::Handshaker, host: &str, until: Instant) {
         let wait = self.deadline(until);
         let socket = match std::mem::replace(&mut self.stream, Stream::Gone) {
             Stream::Plain(socket) => socket,
@@ -205,7 +206,7 @@ impl OpenConnection {
             Ok(address) => address,
             Err(error) => return self.tell(Input::Broken(&error.to_string())),
         };
-        match tokio::time::timeout_at(wait, with.start(proof, host, address, socket)).await {
+        match tokio::time::timeout_at(wait, with.start(host, address, socket)).await {
             Err(_) => self.tell(Input::TimedOut),
             Ok(Err(why)) => self.tell(Input::TlsFailed(&why)),
             Ok(Ok(stream)) => {

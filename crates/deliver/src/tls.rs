@@ -1,12 +1,9 @@
-//! TLS towards other servers (RFC 3207): two kinds of it.
+//! Opportunistic TLS towards other servers (RFC 3207, RFC 7435).
 //!
-//! **Opportunistic** is for the world's MX hosts. It protects against those who only listen, and any
-//! certificate is accepted: names in MX records come from DNS that anybody on the way may forge,
-//! so that a valid certificate would prove nothing, and to insist on one would only mean that more mail
-//! travels in plaintext (RFC 7435). **Verified** is where policy says that the server must prove its
-//! name: a certificate for the host's name, signed by a root that browsers trust.
-//!
-//! Both speak TLS 1.2 and 1.3 only (RFC 8996).
+//! It protects against those who only listen, and any certificate is accepted: the names of MX hosts
+//! come from DNS that anybody on the way may forge, so that a valid certificate would prove nothing,
+//! and to insist on one would only mean that more mail travels in plaintext. TLS 1.2 and 1.3 only
+//! (RFC 8996).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,26 +11,14 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// What a server has to prove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
-    /// Nothing: see the module on opportunistic TLS.
-    None,
-    /// That it is the host it is called.
-    HostName,
-}
-
 /// Makes TLS connections. Sessions are resumed where servers allow it.
 #[derive(Clone)]
-pub struct Handshaker {
-    opportunistic: TlsConnector,
-    verified: TlsConnector,
-}
+pub struct Handshaker(TlsConnector);
 
 impl Default for Handshaker {
     fn default() -> Handshaker {
@@ -42,23 +27,15 @@ impl Default for Handshaker {
 }
 
 impl Handshaker {
-    /// Trusts the roots of Mozilla's programme where proof is asked for.
     pub fn new() -> Handshaker {
-        Handshaker::trusting(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
-    }
-
-    /// Trusts these roots instead.
-    pub fn trusting(roots: RootCertStore) -> Handshaker {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = || {
-            ClientConfig::builder_with_provider(Arc::clone(&provider))
-                .with_safe_default_protocol_versions()
-                .expect("the provider has cipher suites for TLS 1.2 and 1.3")
-        };
-        let anybody = Arc::new(Anybody { provider: Arc::clone(&provider) });
-        let opportunistic = builder().dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth();
-        let verified = builder().with_root_certificates(roots).with_no_client_auth();
-        Handshaker { opportunistic: Arc::new(opportunistic).into(), verified: Arc::new(verified).into() }
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has cipher suites for TLS 1.2 and 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody { provider }))
+            .with_no_client_auth();
+        Handshaker(Arc::new(config).into())
     }
 
     /// Does the handshake with `host`, which was reached at `address`.
@@ -67,18 +44,13 @@ impl Handshaker {
     /// In words for the dialogue. The socket is closed then.
     pub async fn start(
         &self,
-        proof: Proof,
         host: &str,
         address: SocketAddr,
         socket: TcpStream,
     ) -> Result<TlsStream<TcpStream>, Box<str>> {
-        let connector = match proof {
-            Proof::None => &self.opportunistic,
-            Proof::HostName => &self.verified,
-        };
-        // A name that no certificate could have is asked for by its address.
+        // A host without a proper name is asked for by its address.
         let name = ServerName::try_from(host.to_owned()).unwrap_or_else(|_| ServerName::from(address.ip()));
-        connector.connect(name, socket).await.map_err(|error| error.to_string().into())
+        self.0.connect(name, socket).await.map_err(|error| error.to_string().into())
     }
 }
 

@@ -51,6 +51,14 @@ impl Arrival {
         let [a, b, c, d, e, f, g, h, ..] = *message.as_bytes();
         Arrival([a, b, c, d, e, f, g, h])
     }
+
+    pub(crate) fn number(self) -> u64 {
+        u64::from_be_bytes(self.0)
+    }
+
+    pub(crate) fn from_number(number: u64) -> Arrival {
+        Arrival(number.to_be_bytes())
+    }
 }
 
 /// The end of time: a timer that is not set.

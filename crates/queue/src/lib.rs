@@ -106,7 +106,7 @@ pub use lane::{LaneId, RouteId};
 pub use operate::{Selector, Touched};
 pub use planner::{Action, Assignment, LaneKey, NewJob, Overdue, Planner};
 pub use settle::{Fate, Next, Remainder};
-pub use view::{Cursor, JobView, LaneState, LaneView, Page, Stats, Waits};
+pub use view::{Cursor, CursorError, JobView, LaneState, LaneView, Page, Stats, Waits};
 
 #[cfg(test)]
 mod tests;

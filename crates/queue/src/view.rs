@@ -1,5 +1,7 @@
 //! What can be seen from outside: numbers, lanes, jobs, and why a job waits. Nothing here changes anything.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use base::{AccountId, MessageId, Stream, Timestamp};
@@ -87,14 +89,36 @@ pub enum Waits {
     Turn,
 }
 
-/// A place in the list of jobs.
+/// A place in the list of jobs; as text two numbers with a point between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(Arrival, u32);
+
+/// The text is no place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CursorError;
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.number(), self.1)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Cursor, CursorError> {
+        let (arrival, index) = text.split_once('.').ok_or(CursorError)?;
+        let arrival = Arrival::from_number(arrival.parse().map_err(|_| CursorError)?);
+        Ok(Cursor(arrival, index.parse().map_err(|_| CursorError)?))
+    }
+}
 
 /// A part of the list of jobs, in the order of their messages' arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     pub jobs: Vec<JobView>,
+    /// Jobs in the whole list.
+    pub total: usize,
     /// Where the next page begins; `None`: this was the last.
     pub next: Option<Cursor>,
 }
@@ -150,7 +174,7 @@ impl Planner {
         views
     }
 
-    /// Up to `limit` jobs, from `after` on. A selector other than by message walks over the jobs it passes by.
+    /// Up to `limit` jobs, from `after` on. One pass over all jobs, unless they are selected by message.
     pub fn list(&self, now: Timestamp, selector: &Selector, after: Option<Cursor>, limit: usize) -> Page {
         let mut found = self.in_order(selector, after.map(|Cursor(arrival, index)| (arrival, index)));
         let mut jobs = Vec::new();
@@ -160,7 +184,7 @@ impl Planner {
             last = Some(Cursor(arrival, index));
         }
         let next = if found.next().is_some() { last } else { None };
-        Page { jobs, next }
+        Page { jobs, total: self.in_order(selector, None).count(), next }
     }
 
     /// One job; `None` once it has left.
@@ -220,5 +244,17 @@ impl Planner {
             Gate::Full => Waits::Connection,
             Gate::Open => Waits::Turn,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_the_list_reads_back() {
+        let place = Cursor(Arrival::of(MessageId::new(1_700_000_000_000, [7; 10])), 3);
+        assert_eq!(place.to_string().parse(), Ok(place));
+        assert_eq!("nonsense".parse::<Cursor>(), Err(CursorError));
     }
 }

@@ -165,14 +165,10 @@ impl Resolver {
         let tag = inner.get(..5).filter(|tag| tag.eq_ignore_ascii_case("IPv6:"));
         let address = inner[tag.map_or(0, str::len)..].parse::<IpAddr>();
         let address = address.map_err(|_| RouteError::nothing_usable(site, "it is no IP address"))?;
-        let (usable, mut refused) = (self.usable(vec![address]), Refused::default());
-        match usable {
+        match self.usable(vec![address]) {
             Usable::Addresses(addresses) => Ok(vec![Host { name: address.to_string().into(), addresses }]),
             Usable::Ourselves => Err(RouteError::ourselves(site, site)),
-            Usable::None(why) => {
-                refused.note(site, &why);
-                Err(refused.error(site))
-            }
+            Usable::None(why) => Err(RouteError::nothing_usable(site, &why)),
         }
     }
 

@@ -137,6 +137,7 @@ pub struct Connection {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a connection is open nearly all its life")]
 enum State {
     Opening(Opening),
     Open(Open),
@@ -351,6 +352,9 @@ impl Connection {
                 State::Opening(_) | State::Quitting | State::Closed => &mut self.dialogue,
             };
             dialogue.push(awaited.sent, format!("[{failure}]").into(), awaited.at_us, self.now_us);
+        }
+        if let State::Opening(Opening::Handshake { since_us }) = self.state {
+            self.dialogue.push("[TLS handshake]".into(), format!("[{failure}]").into(), since_us, self.now_us);
         }
         self.end(failure);
     }

@@ -27,6 +27,7 @@
 //!   [`REPLIES_OCTETS`] and one line of replies; of content it holds nothing.
 
 mod content;
+mod hello;
 mod line;
 mod replies;
 mod sasl;
@@ -184,8 +185,8 @@ pub enum Input {
     Stored(Result<MessageId, Reply>),
     /// Nothing came for too long: 421 4.4.2.
     Idle,
-    /// We stop: 421 4.3.2 as soon as no content is under way.
-    Shutdown,
+    /// Say this and end the session as soon as no content is under way.
+    Leave(Reply),
     /// Say this and end the session now, whatever is under way. Only a message whose fate is being
     /// decided ([`Output::EndData`]) is still answered.
     Cut(Reply),

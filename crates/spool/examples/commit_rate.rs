@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base::{
@@ -49,7 +50,25 @@ async fn committer(spool: Spool, meta: Meta, finish: bool, until: Instant) -> Re
     Ok(commits)
 }
 
-async fn run(name: &str, spool: &Spool, committers: usize, time: Duration, finish: bool) -> Result<(), Box<dyn std::error::Error>> {
+/// Reads the journal as the projector does, so that segments are used again.
+fn follow(spool: &Spool, over: &AtomicBool) -> Result<(), spool::SpoolError> {
+    let mut journal = spool.journal(spool::Cursor::START);
+    while !over.load(Ordering::Relaxed) {
+        if journal.next_batch(10_000)?.is_empty() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        spool.projected(journal.cursor());
+    }
+    Ok(())
+}
+
+async fn run(
+    name: &str,
+    spool: &Spool,
+    committers: usize,
+    time: Duration,
+    finish: bool,
+) -> Result<(), Box<dyn std::error::Error>> {
     let before = spool.stats();
     let start = Instant::now();
     let tasks: Vec<_> = (0..committers)
@@ -94,20 +113,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         spool.close(message.meta.id, SystemClock.now())?;
     }
     drop(recovered);
-    // Nobody follows the journal here: say that it was, so that segments are used again.
-    let mut journal = spool.journal(spool::Cursor::START);
-    let watcher = spool.clone();
-    let projector = std::thread::spawn(move || {
-        while watcher.stats().live_messages < u64::MAX {
-            match journal.next_batch(10_000) {
-                Ok(batch) if batch.is_empty() => std::thread::sleep(Duration::from_millis(20)),
-                Ok(_) => watcher.projected(journal.cursor()),
-                Err(_) => return,
-            }
-        }
+    let over = Arc::new(AtomicBool::new(false));
+    let projector = std::thread::spawn({
+        let (spool, over) = (spool.clone(), Arc::clone(&over));
+        move || follow(&spool, &over)
     });
     runtime.block_on(run("closed at once", &spool, committers, time, true))?;
-    drop(projector);
+    over.store(true, Ordering::Relaxed);
+    projector.join().map_err(|_| "the projector panicked")??;
     println!("{:?}", spool.stats());
     spool.shutdown();
     std::fs::remove_dir_all(&dir)?;

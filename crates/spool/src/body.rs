@@ -71,7 +71,10 @@ struct Kept {
 impl Kept {
     fn meta(&mut self, message: MessageId) -> Result<Meta, SpoolError> {
         let end = RECORD_HEADER_OCTETS + self.header.meta_octets as usize;
-        match self.record.get_mut(RECORD_HEADER_OCTETS..end).and_then(|meta| open_fact(&self.segment, &self.header, meta))
+        match self
+            .record
+            .get_mut(RECORD_HEADER_OCTETS..end)
+            .and_then(|meta| open_fact(&self.segment, &self.header, meta))
         {
             Some(Fact::Accepted(meta)) => Ok(meta),
             _ => Err(SpoolError::Damaged { message, what: "its envelope does not open" }),

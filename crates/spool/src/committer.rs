@@ -3,13 +3,13 @@
 use std::io;
 use std::mem;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base::MessageId;
 use tokio::sync::oneshot;
 
-use crate::core::{Core, count, lock};
+use crate::core::{Core, lock};
 use crate::cursor::Cursor;
 use crate::error::SpoolError;
 use crate::format::Kind;
@@ -18,6 +18,12 @@ use crate::writer::{Claim, Entry, Unsynced};
 
 /// The projector is woken at most this often.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);
+/// A sync that is due waits up to this part of the last one's time for those who were just answered:
+/// on a slow disk they come back soon, and one sync for all is worth more than two for halves.
+const GATHER_PART: u32 = 4;
+const GATHER_MAX: Duration = Duration::from_millis(1);
+/// Waiting for less than this is no saving.
+const GATHER_MIN: Duration = Duration::from_micros(50);
 /// After so long without work the journal says on disk how far it was synced.
 const IDLE_MARK_AFTER: Duration = Duration::from_secs(1);
 
@@ -33,6 +39,12 @@ pub(crate) struct Commits {
 #[derive(Default)]
 struct Queue {
     waiters: Vec<Waiter>,
+    /// How many committers there seem to be: those answered last, and those that waited already.
+    expected: usize,
+    /// How long the last sync took.
+    sync_took: Duration,
+    /// The committer wants to be woken when so many wait.
+    wanted: usize,
     dirty_since: Option<Instant>,
     published_at: Option<Instant>,
     publish_due: bool,
@@ -40,6 +52,15 @@ struct Queue {
     idle_since: Option<Instant>,
     sleeping: bool,
     stop: bool,
+}
+
+/// What the next sync must cover.
+struct Unfinished {
+    work: Vec<Unsynced>,
+    /// The last record is a mark.
+    marked: bool,
+    /// Where the journal ends then.
+    reached: Option<Cursor>,
 }
 
 enum Work {
@@ -66,7 +87,9 @@ impl Core {
             return receiver;
         }
         queue.waiters.push(sender);
-        self.wake(&queue);
+        if queue.waiters.len() >= queue.wanted {
+            self.wake(&queue);
+        }
         receiver
     }
 
@@ -106,6 +129,7 @@ impl Core {
         let mut queue = lock(&self.commits.queue);
         loop {
             if !queue.waiters.is_empty() {
+                drop(self.gather(queue));
                 return Work::Sync;
             }
             if queue.stop {
@@ -139,6 +163,27 @@ impl Core {
         }
     }
 
+    /// Gives those who were just answered the chance to share the next sync.
+    fn gather<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        let time = (queue.sync_took / GATHER_PART).min(GATHER_MAX);
+        if time < GATHER_MIN || queue.waiters.len() >= queue.expected || queue.stop {
+            return queue;
+        }
+        let until = Instant::now() + time;
+        queue.wanted = queue.expected;
+        queue.sleeping = true;
+        while queue.waiters.len() < queue.expected && !queue.stop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            queue = self.commits.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.sleeping = false;
+        queue.wanted = 0;
+        queue
+    }
+
     /// Syncs all that was appended so far and tells who waits for it.
     pub(crate) fn sync_step(&self) {
         let _turn = lock(&self.sync_turn);
@@ -148,20 +193,21 @@ impl Core {
             mem::take(&mut queue.waiters)
         };
         // Who waits has appended before: all of it is in what is taken now.
-        let (work, marked) = self.take_unsynced();
-        let Some(last) = work.last() else {
-            answer(waiters, &Ok(()));
-            return;
-        };
-        let reached = Cursor { segment: last.segment.sequence, offset: last.tail };
+        let Unfinished { work, marked, reached } = self.take_unsynced();
+        let began = Instant::now();
         let result = work.iter().enumerate().try_for_each(|(number, part)| {
             let synced = part.segment.write_slots(part.first_slot, &part.staged).and_then(|()| part.segment.sync());
             synced.map_err(|error| (number, error))
         });
-        count(&self.counters.syncs);
+        self.counters.syncs.fetch_add(work.len() as u64, Ordering::Relaxed);
         match result {
             Ok(()) => {
-                self.synced.store(reached.pack(), Ordering::Release);
+                if let Some(reached) = reached {
+                    self.synced.store(reached.pack(), Ordering::Release);
+                }
+                let answered = waiters.len();
+                // Before the answers, which bring new ones.
+                self.expect(answered, began.elapsed());
                 answer(waiters, &Ok(()));
                 self.after_sync(marked);
             }
@@ -182,6 +228,12 @@ impl Core {
         waiters.append(&mut lock(&self.commits.queue).waiters);
         answer(waiters, &Err(SpoolError::Failed(why)));
         self.bell.ring();
+    }
+
+    fn expect(&self, answered: usize, sync_took: Duration) {
+        let mut queue = lock(&self.commits.queue);
+        queue.expected = answered + queue.waiters.len();
+        queue.sync_took = sync_took;
     }
 
     fn after_sync(&self, marked: bool) {
@@ -205,19 +257,22 @@ impl Core {
         self.synced_watch.send_replace(self.synced());
     }
 
-    /// What the next sync must cover, and whether its last record is a mark.
-    fn take_unsynced(&self) -> (Vec<Unsynced>, bool) {
+    fn take_unsynced(&self) -> Unfinished {
         let mut writer = lock(&self.writer);
         let mut work = mem::take(&mut writer.rolled);
-        if !mem::replace(&mut writer.dirty, false) {
-            return (work, writer.marked);
-        }
+        let dirty = mem::replace(&mut writer.dirty, false);
+        let marked = writer.marked;
+        let mut reached = work.last().map(|last| Cursor { segment: last.segment.sequence, offset: last.tail });
         if let Some(active) = &mut writer.active {
-            let staged = mem::take(&mut active.staged);
-            let first_slot = active.slots - staged.len() as u32;
-            work.push(Unsynced { segment: Arc::clone(&active.segment), first_slot, staged, tail: active.tail });
+            // Where nothing was appended since, all that it holds was synced before.
+            reached = Some(Cursor { segment: active.segment.sequence, offset: active.tail });
+            if dirty {
+                let staged = mem::take(&mut active.staged);
+                let first_slot = active.slots - staged.len() as u32;
+                work.push(Unsynced { segment: Arc::clone(&active.segment), first_slot, staged, tail: active.tail });
+            }
         }
-        (work, writer.marked)
+        Unfinished { work, marked, reached }
     }
 
     /// Appends a record that says how far the segment was synced, so that recovery can tell damage

@@ -60,10 +60,16 @@ impl Core {
     fn candidate(&self, now: Instant) -> Option<Arc<Segment>> {
         let synced = self.synced();
         let projected = self.projected();
+        // Once it is gone, another must still say that those before it were wholly synced.
+        let said = {
+            let writer = lock(&self.writer);
+            let active = writer.active.iter().map(|active| active.segment.synced_below);
+            writer.ready.iter().map(|ready| ready.synced_below).chain(active).max().unwrap_or(0)
+        };
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         // What has to be read, of this segment and those before, before it may go.
         let mut facts_end = Cursor::START;
-        for (sequence, segment) in segments.range(..synced.segment) {
+        for (sequence, segment) in segments.range(..synced.segment.min(said + 1)) {
             if segment.facts_end() > 0 {
                 facts_end = Cursor { segment: *sequence, offset: segment.facts_end() };
             }
@@ -127,9 +133,8 @@ impl Core {
             let keep = match header.kind {
                 Kind::Mark | Kind::Closed => false,
                 Kind::Accepted => {
-                    let here = place.is_some_and(|place| {
-                        place.segment() == segment.sequence && place.offset() == header.offset
-                    });
+                    let here = place
+                        .is_some_and(|place| place.segment() == segment.sequence && place.offset() == header.offset);
                     here || (header.report && self.reports_on_live(segment, &header, &meta))
                 }
                 Kind::Attempted | Kind::Held | Kind::Released | Kind::Quarantined => place.is_some(),

@@ -1,10 +1,10 @@
 //! What the handle, the drafts and the threads share.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
-use std::collections::BTreeMap;
 
 use base::Clock;
 use privacy::Key;
@@ -92,8 +92,11 @@ pub enum Health {
     /// accepted again when there is space.
     Full,
     /// A sync failed: nothing is accepted (451) until the disk is good and the server restarted.
-    /// Outcomes are still recorded as far as the disk lets us.
-    ReadOnly { why: Arc<str> },
+    /// Outcomes are still recorded as far as the disk lets us. Or a new segment cannot be made, for
+    /// another reason than space: that heals by itself.
+    ReadOnly {
+        why: Arc<str>,
+    },
 }
 
 /// Counters since the start, and what there is now.

@@ -32,13 +32,19 @@ pub enum DamageKind {
     Fact,
     /// A large body's file is missing; the message is recovered without it.
     BodyMissing,
+    /// The segment's file is shorter than it was made.
+    CutOff,
+    /// The message's key stood in what was cut off: it cannot be opened any more, unless it was
+    /// finished anyway.
+    KeyMissing,
 }
 
 impl Damage {
     pub(crate) fn whole_segment(fs: &dyn Fs, path: &str, sequence: u64) -> Damage {
         let octets = fs.open(path).and_then(|file| file.octets()).unwrap_or(0);
         let kept = format!("quarantine/{sequence:016x}.seg");
-        let moved = fs.rename(path, &kept).and_then(|()| fs.sync_dir("quarantine")).and_then(|()| fs.sync_dir("segments"));
+        let moved =
+            fs.rename(path, &kept).and_then(|()| fs.sync_dir("quarantine")).and_then(|()| fs.sync_dir("segments"));
         let kept_in = match moved {
             Ok(()) => Some(kept),
             Err(error) => {
@@ -68,13 +74,24 @@ impl Damage {
         }
     }
 
-    pub(crate) fn missing_body(message: MessageId, place: Place) -> Damage {
+    pub(crate) fn cut_off(segment: &Segment, length: u64) -> Damage {
+        Damage {
+            segment: segment.sequence,
+            offset: length,
+            octets: u64::from(segment.octets).saturating_sub(length),
+            message: None,
+            what: DamageKind::CutOff,
+            kept_in: None,
+        }
+    }
+
+    pub(crate) fn missing(what: DamageKind, message: MessageId, place: Place) -> Damage {
         Damage {
             segment: place.segment(),
             offset: u64::from(place.offset()),
             octets: place.octets(),
             message: Some(message),
-            what: DamageKind::BodyMissing,
+            what,
             kept_in: None,
         }
     }

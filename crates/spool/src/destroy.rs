@@ -64,8 +64,7 @@ impl Core {
         }
         self.counters.keys_destroyed.fetch_add(done.len() as u64, Ordering::Relaxed);
         // Sorted as `due` was.
-        lock(&self.doomed)
-            .retain(|doomed| done.binary_search(&(doomed.place.segment(), doomed.place.slot)).is_err());
+        lock(&self.doomed).retain(|doomed| done.binary_search(&(doomed.place.segment(), doomed.place.slot)).is_err());
     }
 
     /// Whether a key waits to be destroyed because of something that this segment says.

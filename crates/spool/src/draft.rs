@@ -145,7 +145,7 @@ impl Draft {
         let content = mem::replace(&mut self.content, Content::Committed);
         let mut guard = Unacknowledged { core: &self.core, id: self.id, armed: true };
         let synced = self.core.await_sync(Claim::Accept).await;
-        guard.armed = matches!(synced, Err(_));
+        guard.armed = synced.is_err();
         synced.unwrap_or(Err(SpoolError::ReadOnly("it is shut down".into())))?;
         count(&self.core.counters.commits);
         let Fact::Accepted(meta) = fact else { return Err(SpoolError::Gone) };

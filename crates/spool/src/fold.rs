@@ -1,6 +1,7 @@
 //! From facts to the state of each message, whatever order they come in and however often: copies
 //! that were carried repeat facts, and recovery reads the newest segment first.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use base::{Attempt, Fact, MessageId, Meta, Origin, Outcome, Reply, ReportKind, Timestamp};
@@ -101,10 +102,10 @@ impl Folded {
                 server: attempt.server.clone(),
             };
             match self.recipients.entry(result.recipient) {
-                std::collections::btree_map::Entry::Vacant(vacant) => {
+                Entry::Vacant(vacant) => {
                     vacant.insert((origin, progress));
                 }
-                std::collections::btree_map::Entry::Occupied(mut known) => {
+                Entry::Occupied(mut known) => {
                     if supersedes((origin, &progress), (known.get().0, &known.get().1)) {
                         known.insert((origin, progress));
                     }
@@ -208,9 +209,7 @@ impl Fold {
 
 #[cfg(test)]
 mod tests {
-    use base::{
-        AccountId, Address, BodyType, Enhanced, Envelope, Recipient, RecipientResult, Stream,
-    };
+    use base::{AccountId, Address, BodyType, Enhanced, Envelope, Recipient, RecipientResult, Stream};
     use proptest::prelude::*;
 
     use super::*;
@@ -244,8 +243,7 @@ mod tests {
         let outcome = prop_oneof![
             Just(Outcome::Delivered { relayed: false }),
             Just(Outcome::Bounced),
-            (0..50_u64)
-                .prop_map(|at| Outcome::Deferred { retry_at: Timestamp(at), maybe_delivered: false }),
+            (0..50_u64).prop_map(|at| Outcome::Deferred { retry_at: Timestamp(at), maybe_delivered: false }),
         ];
         prop_oneof![
             (1..6_u32, prop::collection::vec((0..4_u32, outcome), 1..4)).prop_map(|(number, results)| {

@@ -19,7 +19,8 @@ pub const SEGMENT_MAGIC: [u8; 8] = *b"PRspool1";
 /// The block that holds a segment header; records begin behind the first one.
 pub const SEGMENT_HEADER_OCTETS: usize = 4096;
 /// The part of the header block that is used.
-const SEGMENT_HEADER_USED: usize = 128;
+const SEGMENT_HEADER_USED: usize = 136;
+const SEGMENT_CRC_AT: usize = 132;
 /// The two wrapped keys of a segment: 64 octets and their tag.
 pub const WRAPPED_KEYS_OCTETS: usize = 80;
 
@@ -253,6 +254,28 @@ impl Header {
         out
     }
 
+    /// A mark at `offset` of a segment, which covers `octets` up to the next record.
+    pub fn mark(segment: u64, offset: u32, octets: u32, synced: u32) -> Header {
+        Header {
+            kind: Kind::Mark,
+            carried: false,
+            large: false,
+            report: false,
+            seal: false,
+            segment,
+            message: MessageId::from_bytes([0; 16]),
+            offset,
+            synced,
+            meta_octets: 0,
+            body_octets: octets.saturating_sub(RECORD_HEADER_OCTETS as u32),
+            plain_octets: 0,
+            nonce: 0,
+            origin: 0,
+            slot: NO_SLOT,
+            body_crc: 0,
+        }
+    }
+
     /// The whole record's length, padding included.
     pub fn record_octets(&self) -> u64 {
         record_octets(self.meta_octets as usize, self.body_octets as usize)
@@ -305,6 +328,8 @@ pub struct SegmentHeader {
     pub sequence: u64,
     /// The file's whole length.
     pub octets: u64,
+    /// All segments below this number were wholly on stable storage when this was written.
+    pub synced_below: u64,
     pub nonce: [u8; 12],
     /// The segment's two keys under the instance's key; zeros in a spare.
     pub wrapped_keys: [u8; WRAPPED_KEYS_OCTETS],
@@ -314,17 +339,17 @@ impl SegmentHeader {
     /// The header block.
     pub fn write(&self) -> [u8; SEGMENT_HEADER_OCTETS] {
         let mut out = [0; SEGMENT_HEADER_OCTETS];
-        out[..32].copy_from_slice(&self.aad());
-        out[32..44].copy_from_slice(&self.nonce);
-        out[44..124].copy_from_slice(&self.wrapped_keys);
-        let crc = crc32fast::hash(&out[..124]);
-        out[124..SEGMENT_HEADER_USED].copy_from_slice(&crc.to_le_bytes());
+        out[..40].copy_from_slice(&self.aad());
+        out[40..52].copy_from_slice(&self.nonce);
+        out[52..SEGMENT_CRC_AT].copy_from_slice(&self.wrapped_keys);
+        let crc = crc32fast::hash(&out[..SEGMENT_CRC_AT]);
+        out[SEGMENT_CRC_AT..SEGMENT_HEADER_USED].copy_from_slice(&crc.to_le_bytes());
         out
     }
 
-    /// What the wrapped keys are bound to: the first 32 octets.
-    pub fn aad(&self) -> [u8; 32] {
-        let mut out = [0; 32];
+    /// What the wrapped keys are bound to: the first 40 octets.
+    pub fn aad(&self) -> [u8; 40] {
+        let mut out = [0; 40];
         out[..8].copy_from_slice(&SEGMENT_MAGIC);
         out[8] = VERSION;
         out[12] = match self.state {
@@ -333,6 +358,7 @@ impl SegmentHeader {
         };
         out[16..24].copy_from_slice(&self.sequence.to_le_bytes());
         out[24..32].copy_from_slice(&self.octets.to_le_bytes());
+        out[32..40].copy_from_slice(&self.synced_below.to_le_bytes());
         out
     }
 }
@@ -347,7 +373,7 @@ pub fn parse_segment_header(bytes: &[u8]) -> Result<SegmentHeader, FormatError> 
     if fields.take::<8>() != SEGMENT_MAGIC {
         return Err(FormatError::Magic);
     }
-    if crc32fast::hash(&bytes[..124]).to_le_bytes() != bytes[124..] {
+    if crc32fast::hash(&bytes[..SEGMENT_CRC_AT]).to_le_bytes() != bytes[SEGMENT_CRC_AT..] {
         return Err(FormatError::Checksum);
     }
     if u32::from_le_bytes(fields.take()) != u32::from(VERSION) {
@@ -362,6 +388,7 @@ pub fn parse_segment_header(bytes: &[u8]) -> Result<SegmentHeader, FormatError> 
         state,
         sequence: u64::from_le_bytes(fields.take()),
         octets: u64::from_le_bytes(fields.take()),
+        synced_below: u64::from_le_bytes(fields.take()),
         nonce: fields.take(),
         wrapped_keys: fields.take(),
     })
@@ -404,7 +431,10 @@ mod tests {
     fn a_record_reads_back_and_any_flipped_bit_of_header_and_meta_is_seen() {
         let bytes = record();
         let parsed = parse_record(&bytes).unwrap();
-        assert_eq!((parsed.header, parsed.meta, parsed.body, parsed.void), (header(), &b"metaX"[..], &b"abc"[..], false));
+        assert_eq!(
+            (parsed.header, parsed.meta, parsed.body, parsed.void),
+            (header(), &b"metaX"[..], &b"abc"[..], false)
+        );
         assert!(parsed.body_is_intact());
         for bit in 0..VOID_MARK_AT * 8 {
             let mut damaged = bytes.clone();
@@ -434,6 +464,7 @@ mod tests {
             state: SegmentState::InUse,
             sequence: 9,
             octets: 1 << 26,
+            synced_below: 8,
             nonce: [4; 12],
             wrapped_keys: [5; WRAPPED_KEYS_OCTETS],
         };

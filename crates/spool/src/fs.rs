@@ -5,6 +5,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,8 +52,8 @@ pub trait File: Send + Sync {
     /// Puts the contents on stable storage (fdatasync).
     fn sync(&self) -> io::Result<()>;
     fn octets(&self) -> io::Result<u64>;
-    /// Drops clean pages from memory, so that the next read sees the disk.
-    fn forget_cached(&self);
+    /// Drops clean pages between two offsets from memory, so that the next read sees the disk.
+    fn forget_cached(&self, from: u64, to: u64);
 }
 
 /// Reads until `into` is full or the file ends; says how much there was.
@@ -187,8 +188,9 @@ impl File for fs::File {
         Ok(self.metadata()?.len())
     }
 
-    fn forget_cached(&self) {
-        // Advice only: where the system does not take it, the read is as good as memory is.
-        let _ = rustix::fs::fadvise(self, 0, None, Advice::DontNeed);
+    fn forget_cached(&self, from: u64, to: u64) {
+        // Whole pages only. Advice: where the system does not take it, the read is as good as memory is.
+        let from = from - from % 4096;
+        let _ = rustix::fs::fadvise(self, from, NonZeroU64::new(to.saturating_sub(from)), Advice::DontNeed);
     }
 }

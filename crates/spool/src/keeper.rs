@@ -108,7 +108,7 @@ impl Core {
             None => self.make_spare()?,
         };
         let sequence = self.next_sequence.fetch_add(1, Ordering::Relaxed);
-        let taken = Segment::take_spare(&*self.fs, &spare, sequence, &self.instance);
+        let taken = Segment::take_spare(&*self.fs, &spare, sequence, self.synced().segment, &self.instance);
         if taken.is_err() {
             // Under whichever name it is now, recovery finds it empty.
             let _ = self.fs.remove(&spare);
@@ -120,7 +120,17 @@ impl Core {
         let name = spare_name(self.next_sequence.fetch_add(1, Ordering::Relaxed));
         let enough = self.options.usable_octets() / 2;
         let urgent = || lock(&self.writer).active.as_ref().is_none_or(|active| active.room(true) < enough);
-        let pause = || if !urgent() { self.bell.pause() };
+        let mut destroyed_at = Instant::now();
+        let pause = || {
+            if !urgent() {
+                self.bell.pause();
+            }
+            // On a slow disk this takes longer than closed messages may keep their keys.
+            if destroyed_at.elapsed() >= self.options.destroy_interval {
+                self.destroy_step();
+                destroyed_at = Instant::now();
+            }
+        };
         let made = Segment::make_spare(&*self.fs, &name, self.options.segment_octets, pause);
         if made.is_err() {
             // Half a segment is of no use to us, but its space may be to others.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use base::MessageId;
 use tokio::sync::oneshot;
 
+use crate::committer::Waiter;
 use crate::core::{Core, lock};
 use crate::error::{SpoolError, is_full};
 use crate::fs::File;
@@ -25,7 +26,7 @@ pub(crate) struct LargeFiles {
 
 #[derive(Default)]
 struct Jobs {
-    syncs: Vec<(Arc<dyn File>, oneshot::Sender<Result<(), SpoolError>>)>,
+    syncs: Vec<(Arc<dyn File>, Waiter)>,
     removals: Vec<MessageId>,
     stop: bool,
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::committer::Commits;
 use crate::core::{Condition, Core, Counters, Options, lock};
 use crate::cursor::Cursor;
-use crate::damage::Damage;
+use crate::damage::{Damage, DamageKind};
 use crate::destroy::Doomed;
 use crate::error::OpenError;
 use crate::fold::{Fold, RecoveredMessage};
@@ -87,7 +87,6 @@ impl Core {
             counters: Counters::default(),
         };
         core.recover(&mut recovered)?;
-        core.begin();
         Ok((core, recovered))
     }
 
@@ -101,17 +100,21 @@ impl Core {
             // What is read now is told to others as safe, so it must be. A sync that failed before
             // may have left in memory what is not on the disk: look at the disk.
             segment.sync().map_err(OpenError::io(segment_name(segment.sequence)))?;
-            segment.file.forget_cached();
+            segment.file.forget_cached(0, u64::from(segment.octets));
         }
         let mut fold = Fold::default();
+        let synced_below = segments.iter().map(|segment| segment.synced_below).max().unwrap_or(0);
         let mut later_synced = false;
         for segment in &segments {
             let io = OpenError::io(segment_name(segment.sequence));
+            later_synced |= segment.sequence < synced_below;
             later_synced = scan(&*self.fs, segment, later_synced, &mut fold, recovered).map_err(io)?;
         }
         drop(segments);
         self.settle(&mut fold).map_err(OpenError::io("segments"))?;
         self.tidy_large(&fold, recovered)?;
+        // Its header says that all before it was synced; only then may others go that say so too.
+        self.begin();
         self.drop_empty_segments();
         recovered.messages = fold.into_messages();
         Ok(())
@@ -182,12 +185,17 @@ impl Core {
         }
         let mut missing: Vec<_> = missing.into_iter().collect();
         missing.sort_by_key(|(id, _)| *id);
-        recovered.damage.extend(missing.into_iter().map(|(id, place)| Damage::missing_body(id, place)));
+        let missing = missing.into_iter().map(|(id, place)| Damage::missing(DamageKind::BodyMissing, id, place));
+        recovered.damage.extend(missing);
         Ok(())
     }
 
-    /// A segment without a record has nothing to wait for.
+    /// A segment without a record has nothing to wait for. It stays where no newer one could be made:
+    /// the highest number must not be forgotten, as cursors hold it.
     fn drop_empty_segments(&self) {
+        if lock(&self.writer).active.is_none() {
+            return;
+        }
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let empty: Vec<u64> =
             segments.iter().filter(|(_, segment)| segment.end() == RECORDS_START).map(|(s, _)| *s).collect();
@@ -208,6 +216,8 @@ impl Core {
             let start = Cursor { segment: segment.sequence, offset: RECORDS_START };
             self.synced.store(start.pack(), Ordering::Release);
         }
+        // The next one is made while this one fills.
+        self.bell.ring();
         self.publish();
     }
 }
@@ -229,11 +239,7 @@ fn take_stock(
             continue;
         };
         inventory.next_sequence = inventory.next_sequence.max(sequence + 1);
-        let found = if spare {
-            spare_of(fs, &path, options)
-        } else {
-            Segment::find(fs, &path, sequence, instance)
-        };
+        let found = if spare { spare_of(fs, &path, options) } else { Segment::find(fs, &path, sequence, instance) };
         match found.map_err(OpenError::io(&*path))? {
             Found::InUse(segment) => {
                 inventory.segments.insert(sequence, Arc::from(segment));

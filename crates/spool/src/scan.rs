@@ -14,6 +14,7 @@ use crate::recover::{Recovered, is_of_kind};
 use crate::seal::EMPTY_SLOT;
 use crate::segment::{RECORDS_START, Segment};
 use crate::walk::{Step, Walk};
+use crate::writer::write_mark;
 
 /// What a walk through a segment found.
 #[derive(Default)]
@@ -41,24 +42,41 @@ pub(crate) fn scan(
     fold: &mut Fold,
     recovered: &mut Recovered,
 ) -> io::Result<bool> {
+    let length = segment.file.octets()?;
+    let cut_off = length < u64::from(segment.octets);
+    if cut_off {
+        // It was made and synced at its whole length before its first record.
+        recovered.damage.push(Damage::cut_off(segment, length));
+    }
+    let later_synced = later_synced || cut_off;
     let mut walked = walk(segment)?;
     let synced = if later_synced { u32::MAX } else { walked.synced };
+    let mut repaired = false;
     for (from, to) in &walked.gaps {
         if *from < synced {
             recovered.damage.push(Damage::region(fs, segment, *from, *to, DamageKind::Record));
         } else {
             recovered.torn += 1;
+            // Covered, so that it is not taken for damage when all this is long synced.
+            write_mark(segment, &Header::mark(segment.sequence, *from, to - from, 0))?;
+            repaired = true;
         }
     }
-    look_behind_the_end(fs, segment, &walked, synced, recovered)?;
+    repaired |= end_here(fs, segment, &walked, synced, recovered)?;
+    if repaired {
+        segment.sync()?;
+    }
     segment.end_at(walked.end);
     segment.fact_until(walked.facts_end);
     segment.use_slots(walked.slots);
+    // A zero that never reached the disk must not be taken for a destroyed key.
+    segment.sync()?;
+    segment.forget_slots(walked.slots);
     let slots = segment.read_slots(walked.slots)?;
     // Last first: what was closed is known before it would have to be opened.
     for (header, meta) in std::mem::take(&mut walked.records).into_iter().rev() {
         let slot = slots.get(header.slot as usize).copied().unwrap_or(EMPTY_SLOT);
-        let reading = Reading { fs, segment, certain: header.offset < synced };
+        let reading = Reading { fs, segment, certain: header.offset < synced, cut_off };
         reading.record(&header, meta, &slot, fold, recovered)?;
     }
     Ok(later_synced || walked.synced > 0)
@@ -93,32 +111,40 @@ fn walk(segment: &Segment) -> io::Result<Walked> {
     }
 }
 
-/// Where the segment ends without a seal: is there the beginning of a record that does not read?
-fn look_behind_the_end(
+/// Where the segment ends without a seal: is there the beginning of a record that does not read? If
+/// it was never synced it is sealed off; says whether that was written.
+fn end_here(
     fs: &dyn Fs,
     segment: &Segment,
     walked: &Walked,
     synced: u32,
     recovered: &mut Recovered,
-) -> io::Result<()> {
-    if walked.sealed {
-        return Ok(());
+) -> io::Result<bool> {
+    if walked.sealed || segment.file.octets()? < u64::from(segment.octets) {
+        return Ok(false);
     }
     let mut bytes = [0; RECORD_HEADER_OCTETS];
     read_full(&*segment.file, &mut bytes, u64::from(walked.end))?;
-    let Ok(header) = Header::read(&bytes) else { return Ok(()) };
-    if header.segment != segment.sequence || header.offset != walked.end {
-        return Ok(());
+    let begun =
+        Header::read(&bytes).ok().filter(|header| header.segment == segment.sequence && header.offset == walked.end);
+    match begun {
+        Some(header) if walked.end < synced => {
+            let limit = u64::from(segment.slots_start(0));
+            let to = (u64::from(walked.end) + header.record_octets()).min(limit);
+            // No further than a u32, as the limit is one.
+            recovered.damage.push(Damage::region(fs, segment, walked.end, to as u32, DamageKind::Record));
+            return Ok(false);
+        }
+        Some(_) => recovered.torn += 1,
+        None => {}
     }
-    if walked.end < synced {
-        let limit = u64::from(segment.slots_start(0));
-        let to = (u64::from(walked.end) + header.record_octets()).min(limit);
-        // No further than a u32, as the limit is one.
-        recovered.damage.push(Damage::region(fs, segment, walked.end, to as u32, DamageKind::Record));
-    } else {
-        recovered.torn += 1;
+    let room = segment.slots_start(walked.slots).saturating_sub(walked.end);
+    if walked.end == RECORDS_START || room < RECORD_HEADER_OCTETS as u32 {
+        return Ok(false);
     }
-    Ok(())
+    let mark = Header::mark(segment.sequence, walked.end, RECORD_HEADER_OCTETS as u32, 0);
+    write_mark(segment, &Header { seal: true, ..mark })?;
+    Ok(true)
 }
 
 struct Reading<'a> {
@@ -126,6 +152,8 @@ struct Reading<'a> {
     segment: &'a Segment,
     /// The record was on stable storage, whatever happened then.
     certain: bool,
+    /// The segment's end, where its keys are, is missing.
+    cut_off: bool,
 }
 
 impl Reading<'_> {
@@ -174,6 +202,9 @@ impl Reading<'_> {
             return Ok(());
         }
         let closed = fold.is_closed(id);
+        if self.cut_off && !has_key && header.slot != NO_SLOT && !closed {
+            recovered.damage.push(Damage::missing(DamageKind::KeyMissing, id, place));
+        }
         if has_key {
             fold.message(id).copies.push(place);
         }

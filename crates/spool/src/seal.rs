@@ -22,16 +22,17 @@ pub(crate) struct SegmentKeys {
 
 impl SegmentKeys {
     /// Draws new keys and the header that keeps them, wrapped under the instance's key.
-    pub(crate) fn draw(instance: &Key, sequence: u64, octets: u64) -> (SegmentKeys, SegmentHeader) {
+    pub(crate) fn draw(instance: &Key, sequence: u64, octets: u64, synced_below: u64) -> (SegmentKeys, SegmentHeader) {
         let mut bytes = Zeroizing::new([0_u8; 64]);
         privacy::fill_random(&mut *bytes);
         let mut nonce = [0; 12];
         privacy::fill_random(&mut nonce);
         let wrapped_keys = [0; WRAPPED_KEYS_OCTETS];
-        let mut header = SegmentHeader { state: SegmentState::InUse, sequence, octets, nonce, wrapped_keys };
+        let state = SegmentState::InUse;
+        let mut header = SegmentHeader { state, sequence, octets, synced_below, nonce, wrapped_keys };
+        let aad = header.aad();
         let (text, tag) = header.wrapped_keys.split_at_mut(64);
         text.copy_from_slice(&*bytes);
-        let aad = SegmentHeader { state: SegmentState::InUse, sequence, octets, nonce, wrapped_keys }.aad();
         tag.copy_from_slice(&instance.seal_detached(nonce, &aad, text));
         (SegmentKeys::from_bytes(&bytes), header)
     }
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn a_slot_opens_for_its_message_and_segment_only() {
         let instance = Key::from_bytes(&[1; 32]);
-        let (keys, header) = SegmentKeys::draw(&instance, 4, 1 << 20);
+        let (keys, header) = SegmentKeys::draw(&instance, 4, 1 << 20, 4);
         let message = MessageId::from_bytes([9; 16]);
         let key = BodyKey::draw();
         let slot = keys.seal_slot(1, message, &key);
@@ -161,7 +162,7 @@ mod tests {
         assert_eq!(*again.open_slot(message, &slot).unwrap().0, *key.0);
         assert!(again.open_slot(MessageId::from_bytes([8; 16]), &slot).is_none());
         assert!(again.open_slot(message, &EMPTY_SLOT).is_none());
-        let (other, _) = SegmentKeys::draw(&instance, 4, 1 << 20);
+        let (other, _) = SegmentKeys::draw(&instance, 4, 1 << 20, 4);
         assert!(other.open_slot(message, &slot).is_none());
         assert!(SegmentKeys::open(&Key::from_bytes(&[2; 32]), &header).is_none());
     }

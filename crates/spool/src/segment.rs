@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use privacy::Key;
 
-use crate::fs::{File, Fs, read_full, write_full};
 use crate::format::{
     SEGMENT_HEADER_OCTETS, SLOT_OCTETS, SegmentHeader, SegmentState, VOID_MARK, VOID_MARK_AT, WRAPPED_KEYS_OCTETS,
     parse_segment_header,
 };
+use crate::fs::{File, Fs, read_full, write_full};
 use crate::seal::{EMPTY_SLOT, SegmentKeys};
 
 /// Where records begin.
@@ -25,6 +25,8 @@ pub(crate) struct Segment {
     pub(crate) sequence: u64,
     pub(crate) file: Arc<dyn File>,
     pub(crate) octets: u32,
+    /// All segments below this number were wholly on stable storage when this one was taken into use.
+    pub(crate) synced_below: u64,
     pub(crate) keys: SegmentKeys,
     nonce: AtomicU64,
     /// Readers go no further: behind it there is nothing, or nothing that is known to be synced.
@@ -44,7 +46,9 @@ pub(crate) struct Segment {
 /// What a segment's file holds, as recovery found it.
 pub(crate) enum Found {
     InUse(Box<Segment>),
-    Spare { octets: u64 },
+    Spare {
+        octets: u64,
+    },
     /// Neither copy of the header can be read.
     Damaged,
     WrongKey,
@@ -60,11 +64,12 @@ pub(crate) fn spare_name(number: u64) -> String {
 }
 
 impl Segment {
-    fn new(sequence: u64, file: Arc<dyn File>, octets: u32, keys: SegmentKeys) -> Segment {
+    fn new(sequence: u64, file: Arc<dyn File>, octets: u32, keys: SegmentKeys, synced_below: u64) -> Segment {
         Segment {
             sequence,
             file,
             octets,
+            synced_below,
             keys,
             nonce: AtomicU64::new(0),
             end: AtomicU32::new(u32::MAX),
@@ -98,16 +103,22 @@ impl Segment {
     }
 
     /// Takes a spare into use under new keys: header, sync, name, sync of the name.
-    pub(crate) fn take_spare(fs: &dyn Fs, spare: &str, sequence: u64, instance: &Key) -> io::Result<Segment> {
+    pub(crate) fn take_spare(
+        fs: &dyn Fs,
+        spare: &str,
+        sequence: u64,
+        synced_below: u64,
+        instance: &Key,
+    ) -> io::Result<Segment> {
         let file = fs.open(spare)?;
         let octets = file.octets()?;
         let short = u32::try_from(octets).map_err(|_| io::Error::other("a segment is shorter than 4 GiB"))?;
-        let (keys, header) = SegmentKeys::draw(instance, sequence, octets);
+        let (keys, header) = SegmentKeys::draw(instance, sequence, octets, synced_below);
         write_header(&*file, &header)?;
         file.sync()?;
         fs.rename(spare, &segment_name(sequence))?;
         fs.sync_dir("segments")?;
-        Ok(Segment::new(sequence, file, short, keys))
+        Ok(Segment::new(sequence, file, short, keys, synced_below))
     }
 
     /// Reads what `name` holds; `sequence` is what its name says.
@@ -133,7 +144,7 @@ impl Segment {
             return Ok(Found::Damaged);
         };
         Ok(match SegmentKeys::open(instance, &header) {
-            Some(keys) => Found::InUse(Box::new(Segment::new(sequence, file, octets, keys))),
+            Some(keys) => Found::InUse(Box::new(Segment::new(sequence, file, octets, keys, header.synced_below))),
             None => Found::WrongKey,
         })
     }
@@ -173,6 +184,11 @@ impl Segment {
         let mut bytes = EMPTY_SLOT;
         read_full(&*self.file, &mut bytes, self.slot_at(slot))?;
         Ok(bytes)
+    }
+
+    /// Lets the next look at the first `count` slots see the disk and not what memory holds.
+    pub(crate) fn forget_slots(&self, count: u32) {
+        self.file.forget_cached(u64::from(self.slots_start(count)), u64::from(self.octets));
     }
 
     /// Slots 0 to `count - 1`.
@@ -271,7 +287,14 @@ fn write_spare_header(file: &dyn File, octets: u64) -> io::Result<()> {
     let wrapped_keys = [0; WRAPPED_KEYS_OCTETS];
     write_header(
         file,
-        &SegmentHeader { state: SegmentState::Spare, sequence: 0, octets, nonce: [0; 12], wrapped_keys },
+        &SegmentHeader {
+            state: SegmentState::Spare,
+            sequence: 0,
+            octets,
+            synced_below: 0,
+            nonce: [0; 12],
+            wrapped_keys,
+        },
     )
 }
 

@@ -46,11 +46,7 @@ impl Spool {
     /// # Errors
     /// When another process owns it, the key is not its own, or the disk fails. Damage is no error:
     /// it is in [`Recovered::damage`].
-    pub fn open(
-        options: Options,
-        keys: &MasterKey,
-        clock: Arc<dyn Clock>,
-    ) -> Result<(Spool, Recovered), OpenError> {
+    pub fn open(options: Options, keys: &MasterKey, clock: Arc<dyn Clock>) -> Result<(Spool, Recovered), OpenError> {
         let fs = Arc::new(RealFs::new(&options.dir));
         let (core, recovered) = Core::open(fs, options, keys, clock)?;
         let core = Arc::new(core);
@@ -153,8 +149,13 @@ impl Spool {
     }
 
     /// Everything in front of `cursor` has been taken over elsewhere, durably: segments that end
-    /// there may go. As long as nobody says so, none goes.
+    /// there may go. As long as nobody says so, none goes. A cursor that lies ahead of the journal is
+    /// of another spool, or of a later state of this one, and counts for nothing.
     pub fn projected(&self, cursor: Cursor) {
+        if cursor > self.core.synced() {
+            tracing::warn!(?cursor, "a cursor ahead of the journal: was the spool restored from a backup?");
+            return;
+        }
         self.core.projected.fetch_max(cursor.pack(), Ordering::AcqRel);
     }
 
@@ -164,6 +165,11 @@ impl Spool {
 
     pub fn stats(&self) -> Stats {
         self.core.stats()
+    }
+
+    /// Puts on stable storage what was recorded so far. Blocks for one sync.
+    pub fn sync(&self) {
+        self.core.sync_step();
     }
 
     /// Syncs everything, stops the threads and gives the directory free. Whatever is asked of the

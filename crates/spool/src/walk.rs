@@ -66,7 +66,7 @@ impl<'a> Walk<'a> {
     fn read(&mut self, at: u32, octets: usize) -> io::Result<&[u8]> {
         let held = at >= self.window_at && (at - self.window_at) as usize + octets <= self.window.len();
         if !held {
-            self.window.resize(WINDOW_OCTETS.max(octets), 0);
+            self.window = vec![0; WINDOW_OCTETS.max(octets)];
             let there = read_full(&*self.segment.file, &mut self.window, u64::from(at))?;
             self.window.truncate(there);
             self.window_at = at;

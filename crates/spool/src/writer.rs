@@ -1,7 +1,7 @@
 //! Appending: seal outside the lock, place and write inside it.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -10,9 +10,7 @@ use base::MessageId;
 use crate::core::{Core, lock};
 use crate::cursor::Cursor;
 use crate::error::SpoolError;
-use crate::format::{
-    Header, Kind, NO_SLOT, RECORD_ALIGN, RECORD_HEADER_OCTETS, SLOT_OCTETS, meta_aad, record_octets,
-};
+use crate::format::{Header, Kind, NO_SLOT, RECORD_ALIGN, RECORD_HEADER_OCTETS, SLOT_OCTETS, meta_aad, record_octets};
 use crate::fs::write_full;
 use crate::index::Place;
 use crate::seal::BodyKey;
@@ -131,7 +129,11 @@ impl Core {
             };
             let nonce = segment.next_nonce();
             let mut meta = entry.fact.to_vec();
-            segment.keys.seal_meta(nonce, &meta_aad(entry.kind, entry.carried, segment.sequence, entry.message), &mut meta);
+            segment.keys.seal_meta(
+                nonce,
+                &meta_aad(entry.kind, entry.carried, segment.sequence, entry.message),
+                &mut meta,
+            );
             let slot = entry.key.map(|key| segment.keys.seal_slot(nonce, entry.message, key));
             let octets = record_octets(meta.len(), entry.body.len());
             match self.place(&segment, entry, nonce, &meta, slot, octets, claim)? {
@@ -288,26 +290,10 @@ impl Core {
     fn seal_segment(&self, mut old: Active) -> Unsynced {
         let segment = old.segment;
         let synced = self.synced();
-        let header = Header {
-            kind: Kind::Mark,
-            carried: false,
-            large: false,
-            report: false,
-            seal: true,
-            segment: segment.sequence,
-            message: MessageId::from_bytes([0; 16]),
-            offset: old.tail,
-            synced: if synced.segment == segment.sequence { synced.offset } else { 0 },
-            meta_octets: 0,
-            body_octets: 0,
-            plain_octets: 0,
-            nonce: 0,
-            origin: 0,
-            slot: NO_SLOT,
-            body_crc: 0,
-        };
+        let synced = if synced.segment == segment.sequence { synced.offset } else { 0 };
+        let mark = Header::mark(segment.sequence, old.tail, RECORD_HEADER_OCTETS as u32, synced);
         // Without it recovery has to look further for the end; nothing is lost.
-        if write_record(&segment, &header, &crc32fast::Hasher::new(), &[], &[]).is_ok() {
+        if write_mark(&segment, &Header { seal: true, ..mark }).is_ok() {
             old.tail += RECORD_HEADER_OCTETS as u32;
         }
         segment.end_at(old.tail);
@@ -323,6 +309,12 @@ impl Active {
         let end = self.segment.slots_start(slots).saturating_sub(RECORD_HEADER_OCTETS as u32);
         u64::from(end.saturating_sub(self.tail))
     }
+}
+
+/// Writes the header of a mark; what it covers stays as it is.
+pub(crate) fn write_mark(segment: &Segment, mark: &Header) -> io::Result<()> {
+    let fixed = mark.write(&crc32fast::Hasher::new());
+    write_full(&*segment.file, &mut [IoSlice::new(&fixed)], u64::from(mark.offset))
 }
 
 fn write_record(

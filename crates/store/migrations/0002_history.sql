@@ -23,17 +23,16 @@ CREATE TABLE message (
     sender_hash BLOB,
     -- For lists and volume statistics.
     size_octets BIGINT NOT NULL,
-    -- What the six counters, hold and quarantine add up to (MessageState), to find by it.
+    -- What the seven counters and the quarantine add up to (MessageState), to find by it.
     state INTEGER NOT NULL,
     -- How many recipients are in which state; their sum is the number of recipients.
     queued BIGINT NOT NULL,
     deferred BIGINT NOT NULL,
+    held BIGINT NOT NULL,
     delivered BIGINT NOT NULL,
     bounced BIGINT NOT NULL,
     expired BIGINT NOT NULL,
     cancelled BIGINT NOT NULL,
-    -- Since when it waits for somebody to release it; NULL: it does not.
-    held_at BIGINT,
     -- When its body was found damaged and it was put aside; NULL: it was not.
     quarantined_at BIGINT,
     -- When its body's key was destroyed; NULL: it is still needed.
@@ -74,9 +73,9 @@ CREATE TABLE event (
     recipient INTEGER,
     -- EventKind.
     kind INTEGER NOT NULL,
-    -- The event whose `detail` tells of the attempt behind this one (several recipients share one
-    -- attempt, and its dialogue is kept once); NULL: there was no attempt.
-    attempt BIGINT,
+    -- The event whose `detail` tells what is behind this one, maybe this one itself (several
+    -- recipients share one attempt, and its dialogue is kept once); NULL: there is no more to tell.
+    told_by BIGINT,
     -- Which key `detail` is sealed under: the UTC day of `at`.
     key_day BIGINT NOT NULL,
     -- Sealed: server, replies and dialogue of the attempt, or the reason of a hold.

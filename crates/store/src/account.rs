@@ -90,18 +90,35 @@ impl Store {
             .await
     }
 
-    /// From when on its mail is refused; `None` takes the suspension back.
+    /// Its mail is refused from now on. A second time changes nothing. `None`: no such account.
     pub async fn account_suspend(
         &self,
         scope: Scope,
         id: AccountId,
-        since: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Result<Option<Account>, StoreError> {
+        let sql =
+            format!("UPDATE account SET suspended_at = COALESCE(suspended_at, $1) WHERE id = $2 RETURNING {ACCOUNT}");
+        self.account_change(scope, id, sql, Some(at)).await
+    }
+
+    /// Its mail is taken again. `None`: no such account.
+    pub async fn account_restore(&self, scope: Scope, id: AccountId) -> Result<Option<Account>, StoreError> {
+        let sql = format!("UPDATE account SET suspended_at = $1 WHERE id = $2 RETURNING {ACCOUNT}");
+        self.account_change(scope, id, sql, None).await
+    }
+
+    async fn account_change(
+        &self,
+        scope: Scope,
+        id: AccountId,
+        sql: String,
+        at: Option<Timestamp>,
     ) -> Result<Option<Account>, StoreError> {
         crate::instance_only(scope)?;
         self.sqlite()
             .write(move |connection| {
-                let sql = format!("UPDATE account SET suspended_at = $1 WHERE id = $2 RETURNING {ACCOUNT}");
-                let changed = prepare(connection, &sql)?.query_row((since.map(micros), id.0), account).optional()?;
+                let changed = prepare(connection, &sql)?.query_row((at.map(micros), id.0), account).optional()?;
                 directory_changed(connection)?;
                 Ok(changed)
             })

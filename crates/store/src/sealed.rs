@@ -6,6 +6,7 @@
 //! master key; a store of random, destructible keys takes its place behind the same three values.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base::{AccountId, Address, Secret, Timestamp};
@@ -44,6 +45,19 @@ impl Day {
     pub fn of(at: Timestamp) -> Day {
         // The end of time is day 213,503,982: it always fits.
         Day((at.as_micros() / DAY_US) as i64)
+    }
+}
+
+impl fmt::Display for Day {
+    /// `2026-11-22`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let epoch = jiff::civil::Date::constant(1970, 1, 1);
+        let date =
+            i32::try_from(self.0).ok().and_then(|days| epoch.checked_add(jiff::Span::new().try_days(days).ok()?).ok());
+        match date {
+            Some(date) => date.fmt(f),
+            None => write!(f, "day {}", self.0),
+        }
     }
 }
 
@@ -112,6 +126,13 @@ impl Place {
 #[derive(Clone)]
 pub struct SecretHash(pub(crate) [u8; 32]);
 
+impl SecretHash {
+    /// What no secret has but by chance: to compare with where there is none.
+    pub const fn nobodys() -> SecretHash {
+        SecretHash([0; 32])
+    }
+}
+
 impl PartialEq for SecretHash {
     fn eq(&self, other: &SecretHash) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -120,8 +141,8 @@ impl PartialEq for SecretHash {
 
 impl Eq for SecretHash {}
 
-impl std::fmt::Debug for SecretHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretHash(…)")
     }
 }
@@ -230,5 +251,8 @@ mod tests {
     fn days_are_counted_in_utc() {
         assert_eq!(Day::of(Timestamp::from_secs(86_399)), Day(0));
         assert_eq!(Day::of(Timestamp::from_secs(86_400)), Day(1));
+        assert_eq!(Day::of(Timestamp::from_secs(1_767_225_600)).to_string(), "2026-01-01");
+        assert_eq!(Day(i64::MAX).to_string(), format!("day {}", i64::MAX));
+        assert_eq!(Day(i64::from(i32::MAX)).to_string(), format!("day {}", i32::MAX));
     }
 }

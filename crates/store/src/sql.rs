@@ -10,6 +10,11 @@ pub(crate) fn micros(at: Timestamp) -> i64 {
     i64::try_from(at.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// A size or a number as a BIGINT; none that exists is cut.
+pub(crate) fn bigint(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 pub(crate) fn timestamp(micros: i64) -> Timestamp {
     Timestamp(u64::try_from(micros).unwrap_or(0))
 }

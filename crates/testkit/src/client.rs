@@ -23,6 +23,15 @@ impl Reply {
         self.lines.join("\n")
     }
 
+    /// The id that the server gave the message, as the reply to its dot tells it.
+    #[track_caller]
+    pub fn message_id(&self) -> String {
+        let text = self.text();
+        let id =
+            text.split([' ', '<', '>', ',', ';', '=']).find(|word| word.len() == 36 && word.matches('-').count() == 4);
+        id.unwrap_or_else(|| panic!("no id in {self}")).to_owned()
+    }
+
     /// Whether one of the lines of a reply to EHLO is this keyword.
     pub fn offers(&self, keyword: &str) -> bool {
         self.lines.iter().skip(1).any(|line| line.split(' ').next() == Some(keyword))

@@ -6,15 +6,17 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::daemon::Daemon;
 use crate::http::{self, Response};
-use crate::wait::until_within;
+use crate::wait::{DEADLINE, try_until, until, until_within};
 use crate::{Client, Program, Scratch, target_directory};
 
 /// The name that the server has in all stories.
 pub const HOSTNAME: &str = "relay.test";
+
+const DEFAULT_LISTENERS: [&str; 2] = ["address = \"127.0.0.1:0\"", "address = \"127.0.0.1:0\", tls = \"implicit\""];
 
 /// How long a start may take. A recovery of a large spool is waited for elsewhere.
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -92,6 +94,12 @@ impl Builder {
         self
     }
 
+    /// Only the listeners that are added.
+    pub fn without_default_listeners(mut self) -> Builder {
+        self.listeners.drain(..DEFAULT_LISTENERS.len());
+        self
+    }
+
     /// One more listener that takes mail from this machine without a password, as the benchmark needs it.
     pub fn trusting_listener(self, address: SocketAddr) -> Builder {
         self.listener(&format!("address = \"{address}\", auth = \"never\", trust = [\"127.0.0.0/8\"]"))
@@ -99,7 +107,7 @@ impl Builder {
 
     /// Retries within seconds, not hours.
     pub fn impatient(self) -> Builder {
-        self.set("delivery", "retry_delay_min", "\"500ms\"").set("delivery", "retry_delay_max", "\"1s\"")
+        self.set("delivery", "retry_delay_first", "\"500ms\"").set("delivery", "retry_delay_max", "\"1s\"")
     }
 
     /// Runs the program under another one, such as `strace -o file`.
@@ -196,10 +204,7 @@ impl Server {
         Builder {
             name: name.to_owned(),
             command: "dev",
-            listeners: vec![
-                "address = \"127.0.0.1:0\"".to_owned(),
-                "address = \"127.0.0.1:0\", tls = \"implicit\"".to_owned(),
-            ],
+            listeners: DEFAULT_LISTENERS.map(str::to_owned).to_vec(),
             settings: Vec::new(),
             hosts: Vec::new(),
             wrapper: Vec::new(),
@@ -389,18 +394,83 @@ impl Server {
         http::get(self.ready().http, path)
     }
 
+    /// An operator's call over the control socket; whatever it answers.
+    #[track_caller]
+    pub fn try_admin(&self, method: &str, path: &str, body: &str) -> Response {
+        let socket = self.data.join("control.sock");
+        http::over_socket(&socket, method, &format!("/api/v1/admin{path}"), body)
+            .unwrap_or_else(|error| panic!("{method} {path} over {}: {error}", socket.display()))
+    }
+
+    /// An operator's question, which must be answered.
+    #[track_caller]
+    pub fn admin(&self, path: &str) -> Value {
+        let response = self.try_admin("GET", path, "");
+        assert_eq!(response.status, 200, "{path}: {response:?}");
+        response.json()
+    }
+
+    /// An operator's order, which must be carried out.
+    #[track_caller]
+    pub fn order(&self, path: &str, body: &Value) -> Value {
+        let response = self.try_admin("POST", path, &body.to_string());
+        assert_eq!(response.status, 200, "{path}: {response:?}");
+        response.json()
+    }
+
+    /// Everything that is known of a message. The history may be a moment behind: it is waited for.
+    #[track_caller]
+    pub fn story(&self, id: &str) -> Value {
+        until(&format!("message {id} in the history"), || {
+            let response = self.try_admin("GET", &format!("/messages/{id}"), "");
+            (response.status == 200).then(|| response.json())
+        })
+    }
+
+    /// Waits until the history says this of the message as a whole.
+    #[track_caller]
+    pub fn wait_for_state(&self, id: &str, state: &str) -> Value {
+        let mut last = Value::Null;
+        let found = try_until(DEADLINE, || {
+            let response = self.try_admin("GET", &format!("/messages/{id}"), "");
+            last = serde_json::from_str(&response.body).unwrap_or(Value::Null);
+            (last["state"] == state).then(|| last.clone())
+        });
+        found.unwrap_or_else(|| panic!("message {id} is not {state}: {last:#}"))
+    }
+
+    /// The state of the message as a whole, once it is a final one or the usual deadline has passed.
+    #[track_caller]
+    pub fn wait_for_final_state(&self, id: &str) -> String {
+        let mut last = String::new();
+        try_until(DEADLINE, || {
+            let response = self.try_admin("GET", &format!("/messages/{id}"), "");
+            last = match response.status {
+                200 => response.json()["state"].as_str().unwrap_or_default().to_owned(),
+                status => format!("unknown ({status})"),
+            };
+            ["delivered", "failed", "cancelled", "quarantined"].contains(&last.as_str()).then_some(())
+        });
+        last
+    }
+
+    /// An account and a credential of this name; user and password.
+    #[track_caller]
+    pub fn add_credential(&self, account: &str) -> (String, String) {
+        self.order("/accounts", &json!({ "name": account }));
+        let issued = self.order("/credentials", &json!({ "account": account }));
+        let text = |key: &str| issued[key].as_str().unwrap_or_else(|| panic!("no {key}: {issued}")).to_owned();
+        (text("username"), text("password"))
+    }
+
     /// The sandbox inbox.
     #[track_caller]
     pub fn inbox(&self) -> Vec<Value> {
         let response = self.get("/sandbox/messages.json");
         assert_eq!(response.status, 200, "{response:?}");
-        match serde_json::from_str(&response.body) {
-            Ok(Value::Array(messages)) => messages,
-            Ok(Value::Object(mut page)) => match page.remove("messages") {
-                Some(Value::Array(messages)) => messages,
-                _ => panic!("no list of messages: {}", response.body),
-            },
-            other => panic!("no list of messages: {other:?}"),
+        match response.json() {
+            Value::Array(messages) => messages,
+            other => panic!("no list of messages: {other}"),
         }
     }
 

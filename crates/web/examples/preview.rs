@@ -5,8 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use base::{
-    Address, Attempt, Clock, Enhanced, MessageId, Origin, Outcome, RecipientResult, Reply, Step,
-    SystemClock, Timestamp,
+    Address, Attempt, Clock, Enhanced, MessageId, Origin, Outcome, RecipientResult, Reply, Step, SystemClock, Timestamp,
 };
 use web::{Answer, Captured, Entry, Inbox, Site, Vitals, WayIn};
 
@@ -115,20 +114,49 @@ fn attempt(number: u32, now: Timestamp) -> Attempt {
     }
 }
 
+/// Sender (empty is the null sender), recipients, subject, octets, seconds since its arrival.
+type Row = (&'static str, &'static [&'static str], Option<&'static str>, u64, u64);
+
 fn samples(now: Timestamp) -> Vec<Captured> {
-    let rows: [(&str, &[&str], Option<&str>, u64, u64); 9] = [
-        ("hello@cafe-nord.example", &["grace@example.com", "nobody@example.com"], Some("=?utf-8?q?Your_order_is_on_its_way_=E2=80=94_here_is_the_invoice?="), 2_912, 4),
+    let rows: [Row; 9] = [
+        (
+            "hello@cafe-nord.example",
+            &["grace@example.com", "nobody@example.com"],
+            Some("=?utf-8?q?Your_order_is_on_its_way_=E2=80=94_here_is_the_invoice?="),
+            2_912,
+            4,
+        ),
         ("no-reply@accounts.example.org", &["ada@example.org"], Some("Reset your password"), 1_204, 38),
-        ("ci@build.example.net", &["team@example.net", "lead@example.net", "ops@example.net"], Some("Build 4812 failed: 3 of 1,204 tests"), 8_840, 190),
-        ("newsletter@gardens.example", &["flora@example.com"], Some("What to plant in December, and why the robin stays: a rather long subject that has to be cut somewhere"), 48_200, 2_400),
+        (
+            "ci@build.example.net",
+            &["team@example.net", "lead@example.net", "ops@example.net"],
+            Some("Build 4812 failed: 3 of 1,204 tests"),
+            8_840,
+            190,
+        ),
+        (
+            "newsletter@gardens.example",
+            &["flora@example.com"],
+            Some(
+                "What to plant in December, and why the robin stays: a rather long subject that has to be cut somewhere",
+            ),
+            48_200,
+            2_400,
+        ),
         ("", &["ada@example.org"], Some("Undelivered: Minutes of the last meeting"), 5_100, 5_300),
         ("printer@office.example", &["scan@example.org"], None, 2_412_800, 9_100),
         ("anna@example.org", &["zo\u{eb}@ex\u{e4}mple.com"], Some("=?utf-8?b?44GT44KT44Gr44Gh44Gv?="), 2_100, 52_000),
-        ("shop@example.com", &["li@example.org"], Some("<b>50%</b> off & more <script>alert(1)</script>"), 3_000, 100_000),
+        (
+            "shop@example.com",
+            &["li@example.org"],
+            Some("<b>50%</b> off & more <script>alert(1)</script>"),
+            3_000,
+            100_000,
+        ),
         ("monitor@example.net", &["oncall@example.net"], Some("disk almost full on db3"), 812, 700_000),
     ];
     let count = rows.len() as i64;
-    let sample = |(index, (from, to, subject, size_octets, age)): (usize, (&str, &[&str], Option<&str>, u64, u64))| Captured {
+    let sample = |(index, (from, to, subject, size_octets, age)): (usize, Row)| Captured {
         entry: Entry {
             id: count - index as i64,
             message: MessageId::new(now.as_millis(), [index as u8; 10]),

@@ -1,11 +1,11 @@
-//! From a plan to an open connection: hosts in order, TLS as demanded.
+//! From a plan to an open connection: hosts in order, TLS where it works.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{Enhanced, Reply, ReplyClass, Step};
 use route::{RoutePlan, TlsPolicy};
-use smtp::client::{Failure, RecipientReport, StartTls};
+use smtp::client::{Failure, Phase, RecipientReport, StartTls};
 use spool::SpoolError;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::transfer::{Job, Transferred, takes_no_mail};
 use super::{Agent, Disposition, Settled, SiteReport};
 use crate::connection::{Event, OpenConnection, micros_since};
-use crate::tls::Proof;
 
 /// Why a host was left for the next one.
 struct Passed {
@@ -91,26 +90,24 @@ impl Job<'_> {
     }
 
     /// A connection that is ready for a transaction. TLS that does not work is given up for plaintext
-    /// where the plan allows it, on a new connection.
+    /// on a new connection, for the plan asks for no more.
     async fn open_connection(
         &mut self,
         plan: &RoutePlan,
         host: &str,
         address: SocketAddr,
     ) -> Result<OpenConnection, Passed> {
-        let (wish, proof) = wish(&plan.tls);
-        if wish == StartTls::WhenOffered && self.agent.is_plaintext(host) {
+        let TlsPolicy::Opportunistic = plan.tls;
+        if self.agent.is_plaintext(host) {
             let at_us = micros_since(self.agent.epoch, Instant::now());
             let received = "TLS with this host failed a short while ago";
             self.dialogue.push(Step { at_us, took_us: 0, sent: "[plaintext]".into(), received: received.into() });
-            return self.greet(StartTls::Never, proof, host, address).await.map_err(passed);
+            return self.greet(StartTls::Never, host, address).await.map_err(passed);
         }
-        match self.greet(wish, proof, host, address).await {
-            Err(Failure::Handshake(_) | Failure::TimedOut(smtp::client::Phase::Handshake))
-                if wish == StartTls::WhenOffered =>
-            {
+        match self.greet(StartTls::WhenOffered, host, address).await {
+            Err(Failure::Handshake(_) | Failure::TimedOut(Phase::Handshake)) => {
                 self.agent.remember_plaintext(host);
-                self.greet(StartTls::Never, proof, host, address).await
+                self.greet(StartTls::Never, host, address).await
             }
             other => other,
         }
@@ -118,14 +115,9 @@ impl Job<'_> {
     }
 
     /// Connects, and goes on until the server is ready or it is clear that it will not be.
-    async fn greet(
-        &mut self,
-        wish: StartTls,
-        proof: Proof,
-        host: &str,
-        address: SocketAddr,
-    ) -> Result<OpenConnection, Failure> {
+    async fn greet(&mut self, starttls: StartTls, host: &str, address: SocketAddr) -> Result<OpenConnection, Failure> {
         let agent = self.agent;
+        let settings = Arc::clone(if starttls == StartTls::Never { &agent.never } else { &agent.when_offered });
         let began_us = micros_since(agent.epoch, Instant::now());
         let connected = connect(agent, address, self.until).await;
         let words = connected.as_ref().map_or_else(|failure| failure.to_string(), |_| "connected".to_owned());
@@ -136,11 +128,11 @@ impl Job<'_> {
             received: words.into(),
         });
         let server = format!("{host} [{}]:{}", address.ip(), address.port()).into();
-        let mut connection = OpenConnection::new(connected?, server, agent.settings(wish), agent.epoch);
+        let mut connection = OpenConnection::new(connected?, server, settings, agent.epoch);
         loop {
             let event = connection.next(self.until).await;
             match event {
-                Event::StartTls => connection.start_tls(&agent.handshaker, proof, host, self.until).await,
+                Event::StartTls => connection.start_tls(&agent.handshaker, host, self.until).await,
                 Event::Ready => {
                     self.dialogue.extend(connection.take_dialogue());
                     return Ok(connection);
@@ -157,24 +149,8 @@ impl Job<'_> {
     }
 }
 
-impl Agent {
-    fn settings(&self, wish: StartTls) -> Arc<smtp::client::Settings> {
-        Arc::clone(match wish {
-            StartTls::Never => &self.never,
-            StartTls::WhenOffered => &self.when_offered,
-            StartTls::Demanded => &self.demanded,
-        })
-    }
-}
-
 fn passed(failure: Failure) -> Passed {
     Passed { has_spoken: matches!(failure, Failure::Refused { .. } | Failure::Closing(_)), reply: failure.reply() }
-}
-
-fn wish(policy: &TlsPolicy) -> (StartTls, Proof) {
-    match policy {
-        TlsPolicy::Opportunistic => (StartTls::WhenOffered, Proof::None),
-    }
 }
 
 async fn connect(agent: &Agent, address: SocketAddr, until: Instant) -> Result<TcpStream, Failure> {
@@ -190,7 +166,7 @@ async fn connect(agent: &Agent, address: SocketAddr, until: Instant) -> Result<T
     }
     let until = until.min(Instant::now() + config.connect);
     match tokio::time::timeout_at(until, socket.connect(address)).await {
-        Err(_) => Err(Failure::TimedOut(smtp::client::Phase::Greeting)),
+        Err(_) => Err(Failure::TimedOut(Phase::Greeting)),
         Ok(Err(error)) => Err(broken(error)),
         Ok(Ok(stream)) => {
             // Each of our writes is a whole group of commands: nothing is gained by waiting for more.

@@ -206,9 +206,7 @@ impl<'a> Job<'a> {
                 reader: None,
             },
             // Octets above 127 in its header fields are what it needs SMTPUTF8 for.
-            Converted::Impossible(NotConvertible::HeaderEightBit) if !smtputf8 => {
-                self.as_it_is(Alphabet::Utf8Headers)
-            }
+            Converted::Impossible(NotConvertible::HeaderEightBit) if !smtputf8 => self.as_it_is(Alphabet::Utf8Headers),
             Converted::Impossible(_) | Converted::NotYet => self.as_it_is(alphabet),
         })
     }
@@ -217,9 +215,7 @@ impl<'a> Job<'a> {
         let octets = self.body.octets();
         match &self.body {
             Body::Whole(bytes) => Form { content: Content::Whole(bytes.clone()), octets, alphabet, reader: None },
-            Body::Long { .. } => {
-                Form { content: Content::Pulled, octets, alphabet, reader: Some(self.body.reader()) }
-            }
+            Body::Long { .. } => Form { content: Content::Pulled, octets, alphabet, reader: Some(self.body.reader()) },
         }
     }
 }

@@ -65,6 +65,7 @@ async fn listening_for_quit(after: Duration) -> (Mx, Arc<Notify>) {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_put_in_comes_out_again() {
+    let _clock = time_flies();
     let mx = Mx::good(&[]).await;
     let (mut pool, lane) = (pool(|_| {}), lane());
     assert!(pool.take(lane).is_none());
@@ -77,6 +78,7 @@ async fn what_was_put_in_comes_out_again() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_idle_for_long_is_closed_with_quit() {
+    let _clock = time_flies();
     let (mx, heard) = listening_for_quit(Duration::from_secs(3600)).await;
     let (mut pool, lane) = (pool(|_| {}), lane());
     pool.put(lane, connection(&mx).await);
@@ -92,6 +94,7 @@ async fn what_is_idle_for_long_is_closed_with_quit() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_closed_by_the_server_is_not_given_out() {
+    let _clock = time_flies();
     let closed = Arc::new(Notify::new());
     let close = Arc::clone(&closed);
     let mx = Mx::start(move |mut peer: Peer| {
@@ -116,6 +119,7 @@ async fn what_was_closed_by_the_server_is_not_given_out() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_too_much_is_closed() {
+    let _clock = time_flies();
     let (mx, heard) = listening_for_quit(Duration::ZERO).await;
     let (mut pool, lane) = (pool(|config| config.idle_connections_max = 1), lane());
     pool.put(lane, connection(&mx).await);
@@ -126,12 +130,13 @@ async fn what_is_too_much_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_all_are_closed_within_seconds() {
+    let _clock = time_flies();
     let (mx, heard) = listening_for_quit(Duration::from_secs(3600)).await;
     let (mut pool, lane) = (pool(|_| {}), lane());
     pool.put(lane, connection(&mx).await);
     let began = tokio::time::Instant::now();
     pool.close_all().await;
     heard.notified().await;
-    assert!(began.elapsed() <= Duration::from_secs(6));
+    assert!(began.elapsed() <= Duration::from_secs(15));
     assert!(pool.is_empty());
 }

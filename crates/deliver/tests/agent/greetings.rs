@@ -9,7 +9,7 @@ use crate::world::*;
 async fn goes_on_from(bad: &Mx) -> String {
     let good = Mx::good(&["PIPELINING"]).await;
     let report = attempt(&agent(), &plan(&[bad.address, good.address]), task(&["bo@there.example"])).await;
-    assert_eq!(outcomes(&report), [(0, DELIVERED, 250)]);
+    assert_eq!(outcomes(&report), [(0, DELIVERED, 250)], "{}", dialogue(&report));
     assert_eq!(good.received().len(), 1);
     assert!(report.server.starts_with("mx2.example"));
     dialogue(&report)
@@ -17,12 +17,14 @@ async fn goes_on_from(bad: &Mx) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_never_greets() {
+    let _clock = time_flies();
     let bad = Mx::start(async |mut peer: Peer| peer.waits_for_the_end().await).await;
     assert!(goes_on_from(&bad).await.contains("[greeting] -> [the server did not answer in time"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_greets_after_five_minutes() {
+    let _clock = time_flies();
     let bad = Mx::start(async |mut peer: Peer| {
         peer.sleeps(299).await;
         peer.greets(&[]).await;
@@ -33,6 +35,7 @@ async fn one_that_greets_after_five_minutes() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_sends_an_octet_now_and_then() {
+    let _clock = time_flies();
     let bad = Mx::start(async |mut peer: Peer| {
         for _ in 0..1000 {
             peer.says("2").await;
@@ -46,7 +49,7 @@ async fn one_that_sends_an_octet_now_and_then() {
 #[tokio::test]
 async fn ones_that_refuse() {
     for greeting in ["554 no service\r\n", "421 too many connections\r\n", "450 later\r\n", "999 what\r\n"] {
-        let bad = Mx::start(async move |mut peer: Peer| {
+        let bad = Mx::start(move |mut peer: Peer| async move {
             peer.says(greeting).await;
             peer.waits_for_the_end().await;
         })
@@ -67,7 +70,7 @@ async fn ones_that_refuse() {
 #[tokio::test]
 async fn ones_that_do_not_stop() {
     for line in ["220-", "220-x\r\n", "220-\u{fffd}\0\n", "2"] {
-        let bad = Mx::start(async move |mut peer: Peer| {
+        let bad = Mx::start(move |mut peer: Peer| async move {
             // 10 MB, if anybody took them.
             let piece = line.repeat(10_000 / line.len());
             for _ in 0..1000 {
@@ -82,7 +85,7 @@ async fn ones_that_do_not_stop() {
 #[tokio::test]
 async fn ones_that_are_no_mail_servers() {
     for words in ["HTTP/1.1 400 Bad Request\r\n\r\n", "SSH-2.0-OpenSSH\r\n", "\0\0\0\n", ""] {
-        let bad = Mx::start(async move |mut peer: Peer| peer.says(words).await).await;
+        let bad = Mx::start(move |mut peer: Peer| async move { peer.says(words).await }).await;
         goes_on_from(&bad).await;
     }
 }
@@ -125,6 +128,7 @@ async fn all_refuse_for_good() {
 
 #[tokio::test(start_paused = true)]
 async fn a_site_of_many_dead_servers_does_not_take_for_ever() {
+    let _clock = time_flies();
     let silent = Mx::start(async |mut peer: Peer| peer.waits_for_the_end().await).await;
     let began = tokio::time::Instant::now();
     let report = attempt(&agent(), &plan(&[silent.address; 50]), task(&["bo@there.example"])).await;

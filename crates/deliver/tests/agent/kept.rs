@@ -7,7 +7,7 @@ use crate::world::*;
 
 /// Takes one message, then ends the connection in some way when the next one comes.
 async fn fickle(end: &'static str) -> Mx {
-    Mx::start(async move |mut peer: Peer| {
+    Mx::start(move |mut peer: Peer| async move {
         peer.greets(&["PIPELINING"]).await;
         peer.takes().await;
         if peer.number > 1 {

@@ -70,8 +70,7 @@ async fn a_connection_serves_only_so_many_messages() {
     for (mx, most) in [(own, 5), (theirs, 3)] {
         let mut kept = None;
         for _ in 0..12 {
-            let report =
-                agent.attempt(&plan(&[mx.address]), task(&["a@there"]), kept).await.expect("it is in memory");
+            let report = agent.attempt(&plan(&[mx.address]), task(&["a@there"]), kept).await.expect("it is in memory");
             assert_eq!(outcomes(&report), [(0, DELIVERED, 250)]);
             kept = report.connection;
         }

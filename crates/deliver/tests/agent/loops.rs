@@ -8,7 +8,7 @@ use crate::world::*;
 #[tokio::test]
 async fn a_server_with_our_name_is_a_loop() {
     for name in ["relay.example", "RELAY.example."] {
-        let mx = Mx::start(async move |mut peer: Peer| {
+        let mx = Mx::start(move |mut peer: Peer| async move {
             peer.says("220 hello\r\n").await;
             peer.hears("EHLO").await;
             peer.says(&format!("250 {name}\r\n")).await;

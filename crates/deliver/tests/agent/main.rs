@@ -1,5 +1,6 @@
 //! The agent against servers on real sockets, most of them bad. One file is one story.
 
+mod from_spool;
 mod goodbyes;
 mod greetings;
 mod kept;

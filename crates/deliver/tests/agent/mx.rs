@@ -52,6 +52,8 @@ impl Mx {
         let seen = Arc::clone(&shared);
         let accepting = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
+                // Delayed acknowledgements are long when time flies.
+                let _ = socket.set_nodelay(true);
                 let number = {
                     let mut connections = seen.connections.lock().unwrap_or_else(PoisonError::into_inner);
                     *connections += 1;
@@ -66,7 +68,7 @@ impl Mx {
 
     /// A server that takes everything, with these EHLO keywords.
     pub async fn good(keywords: &'static [&'static str]) -> Mx {
-        Mx::start(async move |mut peer: Peer| {
+        Mx::start(move |mut peer: Peer| async move {
             peer.greets(keywords).await;
             peer.takes_all().await;
         })
@@ -205,7 +207,7 @@ impl Peer {
         while matches!(self.stream.read(&mut sink).await, Ok(1..)) {}
     }
 
-    pub async fn sleeps(&self, seconds: u64) {
+    pub async fn sleeps(&mut self, seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 

@@ -17,11 +17,7 @@ async fn it_arrives_as_it_was_and_the_connection_stays() {
     assert_eq!(received[0].content, MESSAGE);
     assert_eq!(
         received[0].envelope,
-        [
-            "MAIL FROM:<ada@here.example> SIZE=29",
-            "RCPT TO:<bo@there.example>",
-            "RCPT TO:<cy@there.example>"
-        ]
+        ["MAIL FROM:<ada@here.example> SIZE=29", "RCPT TO:<bo@there.example>", "RCPT TO:<cy@there.example>"]
     );
     assert_eq!(
         dialogue(&report),
@@ -78,7 +74,7 @@ async fn a_refusal_is_not_asked_for_again_elsewhere() {
 #[tokio::test]
 async fn a_sender_who_is_refused_for_sending_too_much() {
     for refusal in ["421 4.7.28 rate limit", "451 4.7.650 slow down", "450 4.3.2 system busy"] {
-        let mx = Mx::start(async move |mut peer: Peer| {
+        let mx = Mx::start(move |mut peer: Peer| async move {
             peer.greets(&["PIPELINING"]).await;
             let reply = move |command: &str| if command == "." { refusal } else { "250 ok" };
             while peer.takes_with(reply).await {}

@@ -10,7 +10,7 @@ use crate::world::*;
 
 /// Takes a message and answers its dot after so many seconds.
 async fn ponderous(seconds: u64) -> Mx {
-    Mx::start(async move |mut peer: Peer| {
+    Mx::start(move |mut peer: Peer| async move {
         peer.greets(&["PIPELINING"]).await;
         for reply in ["250 ok\r\n", "250 ok\r\n", "354 go\r\n"] {
             peer.line().await;
@@ -26,20 +26,22 @@ async fn ponderous(seconds: u64) -> Mx {
 
 #[tokio::test(start_paused = true)]
 async fn a_quarter_of_an_hour_for_the_dot_is_no_second_copy() {
+    let _clock = time_flies();
     let mx = ponderous(15 * 60).await;
     let report = attempt(&agent(), &plan(&[mx.address]), task(&["bo@there.example"])).await;
-    assert_eq!(outcomes(&report), [(0, DELIVERED, 250)]);
+    assert_eq!(outcomes(&report), [(0, DELIVERED, 250)], "{}", dialogue(&report));
     let last = report.dialogue.last().expect("there is a dialogue");
     assert!(last.took_us >= 15 * 60 * 1_000_000);
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_never_answers_the_dot_may_have_it() {
+    let _clock = time_flies();
     let mx = ponderous(24 * 60 * 60).await;
     let other = Mx::good(&[]).await;
     let began = Instant::now();
     let report = attempt(&agent(), &plan(&[mx.address, other.address]), task(&["bo@there.example"])).await;
-    assert_eq!(outcomes(&report), [(0, MAYBE, 451)]);
+    assert_eq!(outcomes(&report), [(0, MAYBE, 451)], "{}", dialogue(&report));
     assert_eq!(report.site, SiteReport::Slow);
     assert!(began.elapsed() < Duration::from_secs(25 * 60));
     assert_eq!(other.connections(), 0, "no second copy by another way");
@@ -47,6 +49,7 @@ async fn whoever_never_answers_the_dot_may_have_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_by_octets_is_cut() {
+    let _clock = time_flies();
     let mx = Mx::start(async |mut peer: Peer| {
         peer.greets(&["PIPELINING"]).await;
         peer.hears("MAIL").await;
@@ -65,7 +68,7 @@ async fn a_reply_by_octets_is_cut() {
 
 /// A server that offers pipelining, says 354 and reads so many octets a second.
 async fn narrow(octets_per_second: usize) -> Mx {
-    Mx::start(async move |mut peer: Peer| {
+    Mx::start(move |mut peer: Peer| async move {
         peer.greets(&["PIPELINING"]).await;
         for reply in ["250 ok\r\n", "250 ok\r\n", "354 go\r\n"] {
             peer.line().await;
@@ -80,6 +83,7 @@ async fn narrow(octets_per_second: usize) -> Mx {
 
 #[tokio::test(start_paused = true)]
 async fn content_that_nobody_takes_does_not_hold_a_slot() {
+    let _clock = time_flies();
     let content = "0123456789012345678901234567890123456789012345678901234567890123456789\r\n".repeat(20 << 14);
     for octets_per_second in [0, 1, 1000] {
         let mx = narrow(octets_per_second).await;
@@ -94,6 +98,7 @@ async fn content_that_nobody_takes_does_not_hold_a_slot() {
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_has_an_end_whatever_happens() {
+    let _clock = time_flies();
     // Each recipient is answered just in time.
     let mx = Mx::start(async |mut peer: Peer| {
         peer.greets(&["PIPELINING"]).await;

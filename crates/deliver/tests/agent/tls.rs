@@ -2,19 +2,15 @@
 
 use std::sync::Arc;
 
-use deliver::agent::{Agent, AgentConfig};
-use deliver::tls::Handshaker;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-use route::TlsPolicy;
-use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::mx::{Mx, Peer};
 use crate::world::*;
 
 /// A certificate made out to `name`, signed by itself.
-fn certificate(name: &str, change: impl FnOnce(&mut CertificateParams)) -> (TlsAcceptor, CertificateDer<'static>) {
+fn certificate(name: &str, change: impl FnOnce(&mut CertificateParams)) -> TlsAcceptor {
     let key = KeyPair::generate().expect("a key can be made");
     let mut params = CertificateParams::new(vec![name.to_owned()]).expect("it is a name");
     change(&mut params);
@@ -24,9 +20,9 @@ fn certificate(name: &str, change: impl FnOnce(&mut CertificateParams)) -> (TlsA
         .with_safe_default_protocol_versions()
         .expect("there are protocol versions")
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())))
+        .with_single_cert(vec![certificate], PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())))
         .expect("certificate and key belong together");
-    (TlsAcceptor::from(Arc::new(config)), certificate)
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// A server whose TLS works, with this certificate.
@@ -50,7 +46,7 @@ async fn secure(acceptor: TlsAcceptor) -> Mx {
 /// A server that offers STARTTLS and answers it with these words. What follows is no TLS. It takes
 /// mail in plaintext on other connections.
 async fn broken(words: &'static str) -> Mx {
-    Mx::start(async move |mut peer: Peer| {
+    Mx::start(move |mut peer: Peer| async move {
         peer.greets(&["STARTTLS", "PIPELINING"]).await;
         let first = peer.line().await;
         if first == "STARTTLS" {
@@ -74,9 +70,9 @@ async fn any_certificate_is_better_than_none() {
         params.not_after = date_time_ymd(2002, 1, 1);
     };
     for acceptor in [
-        certificate("mx1.example", now).0,
-        certificate("mx1.example", expired).0,
-        certificate("somebody.else.example", now).0,
+        certificate("mx1.example", now),
+        certificate("mx1.example", expired),
+        certificate("somebody.else.example", now),
     ] {
         let mx = secure(acceptor).await;
         let report = attempt(&agent(), &plan(&[mx.address]), task(&["bo@there.example"])).await;
@@ -90,7 +86,7 @@ async fn any_certificate_is_better_than_none() {
 
 #[tokio::test]
 async fn many_messages_on_one_encrypted_connection() {
-    let mx = secure(certificate("mx1.example", |_| {}).0).await;
+    let mx = secure(certificate("mx1.example", |_| {})).await;
     let (agent, plan) = (agent(), plan(&[mx.address]));
     let mut kept = None;
     for _ in 0..20 {
@@ -136,6 +132,7 @@ async fn a_handshake_that_fails_is_not_tried_every_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_ignores_the_client_hello() {
+    let _clock = time_flies();
     let mx = Mx::start(async |mut peer: Peer| {
         peer.greets(&["STARTTLS"]).await;
         if peer.line().await == "STARTTLS" {
@@ -148,35 +145,4 @@ async fn a_server_that_ignores_the_client_hello() {
     .await;
     let report = attempt(&agent(), &plan(&[mx.address]), task(&["bo@there.example"])).await;
     assert_eq!(outcomes(&report), [(0, DELIVERED, 250)]);
-}
-
-#[tokio::test]
-async fn where_tls_is_demanded_there_is_no_plaintext() {
-    let (acceptor, _) = certificate("mx1.example", |_| {});
-    for mx in [
-        Mx::good(&[]).await,
-        broken("454 not now\r\n").await,
-        broken("220 go\r\n").await,
-        // A certificate that nobody vouches for.
-        secure(acceptor).await,
-    ] {
-        let report = attempt(&agent(), &plan_with(TlsPolicy::Required, &[mx.address]), task(&["bo@there.example"])).await;
-        assert!(report.results.iter().all(|result| result.disposition == LATER), "{report:?}");
-        assert!(mx.received().is_empty());
-    }
-}
-
-#[tokio::test]
-async fn where_tls_is_demanded_the_name_must_be_right() {
-    for (name, delivered) in [("mx1.example", true), ("mx9.example", false)] {
-        let (acceptor, root) = certificate(name, |_| {});
-        let mx = secure(acceptor).await;
-        let mut roots = RootCertStore::empty();
-        roots.add(root).expect("it is a certificate");
-        let config = AgentConfig::new(base::Domain::parse("relay.example").expect("it is a domain"));
-        let agent = Agent::with_handshaker(config, Arc::new(base::SystemClock), Handshaker::trusting(roots));
-        let report = attempt(&agent, &plan_with(TlsPolicy::Required, &[mx.address]), task(&["bo@there.example"])).await;
-        assert_eq!(mx.received().len(), usize::from(delivered));
-        assert_eq!(report.tls.is_some(), delivered);
-    }
 }

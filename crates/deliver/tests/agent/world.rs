@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::{
     AccountId, Address, BodyType, Domain, Envelope, MessageId, Meta, Origin, Recipient, Stream, SystemClock, Timestamp,
@@ -29,15 +30,15 @@ pub fn agent_with(change: impl FnOnce(&mut AgentConfig)) -> Agent {
 
 /// These servers in this order.
 pub fn plan(addresses: &[SocketAddr]) -> RoutePlan {
-    plan_with(TlsPolicy::Opportunistic, addresses)
-}
-
-pub fn plan_with(tls: TlsPolicy, addresses: &[SocketAddr]) -> RoutePlan {
     let host = |(number, address): (usize, &SocketAddr)| route::Host {
         name: format!("mx{}.example", number + 1).into(),
         addresses: vec![*address],
     };
-    RoutePlan { site: "example".into(), hosts: addresses.iter().enumerate().map(host).collect(), tls }
+    RoutePlan {
+        site: "example".into(),
+        hosts: addresses.iter().enumerate().map(host).collect(),
+        tls: TlsPolicy::Opportunistic,
+    }
 }
 
 pub fn address(text: &str) -> Address {
@@ -107,4 +108,28 @@ pub fn assert_unreachable(report: &AttemptReport) -> &base::Reply {
 /// The words of the dialogue, one step a line.
 pub fn dialogue(report: &AttemptReport) -> String {
     report.dialogue.iter().map(|step| format!("{} -> {}\n", step.sent, step.received)).collect()
+}
+
+/// Lets time fly, five seconds in a millisecond, until it is dropped. Tokio's own paused clock jumps
+/// as soon as nothing is ready, and so also while octets are on their way between two sockets.
+pub struct Flight(tokio::task::JoinHandle<()>);
+
+/// For tests that start with a paused clock.
+pub fn time_flies() -> Flight {
+    Flight(tokio::spawn(async {
+        loop {
+            // As long as a blocking task runs, the clock does not jump by itself.
+            let moment = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1)));
+            if moment.await.is_err() {
+                return;
+            }
+            tokio::time::advance(Duration::from_secs(5)).await;
+        }
+    }))
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }

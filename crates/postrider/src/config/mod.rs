@@ -148,6 +148,13 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The SQLite file of accounts and history.
+    pub fn database(&self) -> PathBuf {
+        self.store.join("postrider.sqlite")
+    }
+}
+
 /// What is written on its way to what holds.
 struct Resolver<'a> {
     sources: &'a Sources,

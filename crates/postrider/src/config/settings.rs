@@ -242,7 +242,7 @@ settings! {
         /// default list. As an environment variable it is a list in TOML's inline form.
         listeners: Vec<Listener> = [
             "[{ address = '[::]:25' }, { address = '[::]:587' }, { address = '[::]:2525' }, { address = '[::]:465', tls = 'implicit' }]",
-            dev "[{ address = '127.0.0.1:2525' }, { address = '127.0.0.1:2465', tls = 'implicit' }]"
+            dev "[{ address = '127.0.0.1:2525', auth = 'always' }, { address = '127.0.0.1:2465', tls = 'implicit' }]"
         ];
         /// The largest message that is accepted, with its headers. It is offered in EHLO (`SIZE`);
         /// larger ones get 552.

@@ -11,7 +11,7 @@ use super::settings::{SECTIONS, full_key, variable_name};
 use super::value::{Node, Raw, Spelling};
 
 /// Variables that begin like a setting's and are none: read by other parts of the program.
-const OTHER_VARIABLES: [&str; 2] = ["POSTRIDER_CONFIG", "POSTRIDER_MASTER_KEY"];
+const OTHER_VARIABLES: [&str; 3] = ["POSTRIDER_CONFIG", "POSTRIDER_MASTER_KEY", "POSTRIDER_PASSWORD"];
 
 /// What was written, by full key.
 #[derive(Debug, Clone, Default)]

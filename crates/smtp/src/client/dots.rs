@@ -23,7 +23,14 @@ enum Place {
     AfterCr,
 }
 
+impl Default for DotStuffer {
+    fn default() -> DotStuffer {
+        DotStuffer::new()
+    }
+}
+
 impl DotStuffer {
+    /// At the beginning of the content.
     pub fn new() -> DotStuffer {
         DotStuffer { place: Place::LineStart }
     }

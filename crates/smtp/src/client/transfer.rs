@@ -256,10 +256,10 @@ impl Connection {
         match command {
             Command::Rset if reply.class() != ReplyClass::Success => self.end(Failure::OutOfOrder(reply)),
             Command::Rset if !pipelining => self.say_envelope(Which::Active),
+            // With PIPELINING everything is said already.
+            Command::Mail if reply.class() == ReplyClass::Success && pipelining => {}
             Command::Mail if reply.class() == ReplyClass::Success => {
-                if !pipelining {
-                    self.say_rcpt(Which::Active);
-                }
+                self.say_rcpt(Which::Active);
             }
             Command::Mail => {
                 course.mail_refused(reply.clone());

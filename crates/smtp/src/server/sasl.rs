@@ -1,7 +1,7 @@
 //! AUTH (RFC 4954) with PLAIN (RFC 4616) and LOGIN.
 
 use base::Secret;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use data_encoding::BASE64;
 
 use super::line::{Fault, Line};
@@ -84,19 +84,20 @@ impl Session {
                 Step::Again
             }
             Line::Whole(octets) => {
-                let mut line = input.split_to(octets + 2);
+                let whole = octets + 2;
                 self.state = State::Commands(Phase::Named);
-                let step = if !input.is_empty() {
+                let step = if input.len() > whole {
                     self.out_of_step();
                     Step::Again
-                } else if line[..octets] == *b"*" {
+                } else if input[..octets] == *b"*" {
                     self.complain("501 5.7.0 Authentication cancelled");
                     Step::Again
                 } else {
-                    self.respond(exchange, &line[..octets])
+                    self.respond(exchange, &input[..octets])
                 };
                 // A password may be in it.
-                line.fill(0);
+                input[..octets].fill(0);
+                input.advance(whole);
                 step
             }
         }

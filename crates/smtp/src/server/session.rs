@@ -1,6 +1,5 @@
 //! The session: states, polling, and the commands outside of a transaction.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -12,7 +11,7 @@ use super::line::{Fault, Line, Lines};
 use super::replies::Replies;
 use super::sasl::Exchange;
 use super::transaction::{Chunk, Refusal, Transaction};
-use super::{AuthOffer, Client, Credentials, Input, Limits, Login, Offer, Output};
+use super::{Client, Credentials, Input, Limits, Login, Offer, Output};
 use crate::command::{Command, CommandError, parse_command};
 
 /// One client's session. See the page of this module for how it is driven.
@@ -27,7 +26,8 @@ pub struct Session {
     lines: Lines,
     /// So much of the buffer is used up by what the last poll gave out.
     pub(super) consumed: usize,
-    stopping: bool,
+    /// What to say as soon as no content is under way, and then end.
+    leaving: Option<Reply>,
 }
 
 /// What the limits of a session count.
@@ -127,7 +127,7 @@ impl Session {
             tally: Tally::default(),
             lines: Lines::default(),
             consumed: 0,
-            stopping: false,
+            leaving: None,
         }
     }
 
@@ -188,8 +188,8 @@ impl Session {
                 self.state = State::Commands(Phase::Unnamed);
                 Step::Again
             }
-            State::Commands(phase) if self.stopping && !matches!(phase, Phase::Chunks(_)) => self.stop(),
-            State::Sasl(_) if self.stopping => self.stop(),
+            State::Commands(phase) if self.leaving.is_some() && !matches!(phase, Phase::Chunks(_)) => self.leave(),
+            State::Sasl(_) if self.leaving.is_some() => self.leave(),
             State::Commands(phase) => self.read_command(phase, input),
             State::Sasl(exchange) => self.read_response(exchange, input),
             State::Asked(question) => {
@@ -227,8 +227,8 @@ impl Session {
         match input {
             Input::Idle => return self.cut(None),
             Input::Cut(reply) => return self.cut(Some(reply)),
-            Input::Shutdown => {
-                self.stopping = true;
+            Input::Leave(reply) => {
+                self.leaving.get_or_insert(reply);
                 return;
             }
             _ => {}
@@ -285,8 +285,11 @@ impl Session {
         }
     }
 
-    fn stop(&mut self) -> Step {
-        self.farewell("421 4.3.2 The server is stopping, try again later");
+    fn leave(&mut self) -> Step {
+        if let Some(reply) = self.leaving.take() {
+            self.replies.reply(&reply);
+        }
+        self.close();
         Step::Again
     }
 
@@ -329,7 +332,7 @@ impl Session {
     }
 
     /// Counts a command that brings no mail. Too many are the end.
-    fn is_junk_left(&mut self) -> bool {
+    pub(super) fn is_junk_left(&mut self) -> bool {
         self.tally.junk += 1;
         if self.tally.junk > self.limits.junk_commands_max {
             self.farewell("421 4.7.0 Too many commands without mail, closing");
@@ -354,9 +357,9 @@ impl Session {
                 Step::Again
             }
             Line::Whole(octets) => {
-                let mut line = input.split_to(octets + 2);
-                let step = match parse_command(&line[..octets]) {
-                    Ok(command) if must_end_group(&command) && !input.is_empty() => {
+                let whole = octets + 2;
+                let step = match parse_command(&input[..octets]) {
+                    Ok(command) if must_end_group(&command) && input.len() > whole => {
                         self.state = State::Commands(phase);
                         self.out_of_step();
                         Step::Again
@@ -370,8 +373,9 @@ impl Session {
                 };
                 if octets_max != self.limits.line_octets_max {
                     // A password may be in it.
-                    line.fill(0);
+                    input[..octets].fill(0);
                 }
+                input.advance(whole);
                 step
             }
         }
@@ -433,86 +437,10 @@ impl Session {
         }
         Step::Again
     }
-
-    /// EHLO or HELO: also ends a transaction (RFC 5321 §4.1.4).
-    fn hello(&mut self, name: &str, extended: bool, phase: Phase) -> Step {
-        let step = forget(&phase);
-        self.state = State::Commands(Phase::Named);
-        if !matches!(phase, Phase::Unnamed) && !self.is_junk_left() {
-            return step;
-        }
-        self.client.helo = name.into();
-        self.client.extended = extended;
-        if extended {
-            let listed = self.extensions();
-            self.replies.line(&listed);
-        } else {
-            self.replies.format(format_args!("250 {}", self.offer.hostname));
-        }
-        step
-    }
-
-    fn extensions(&self) -> String {
-        let (offer, limits) = (&self.offer, &self.limits);
-        let mut text = String::with_capacity(320);
-        // Writing to a String cannot fail.
-        let _ = write!(text, "250-{}\r\n250-PIPELINING\r\n250-8BITMIME\r\n", offer.hostname);
-        let _ = write!(text, "250-SIZE {}\r\n", limits.message_octets_max);
-        if self.client.tls || offer.auth == AuthOffer::Always {
-            text.push_str(if offer.auth == AuthOffer::Never { "" } else { "250-AUTH PLAIN LOGIN\r\n" });
-        }
-        for (offered, line) in [
-            (offer.starttls && !self.client.tls, "250-STARTTLS\r\n"),
-            (offer.chunking, "250-CHUNKING\r\n"),
-            (offer.dsn, "250-DSN\r\n"),
-            (offer.smtputf8, "250-SMTPUTF8\r\n"),
-        ] {
-            text.push_str(if offered { line } else { "" });
-        }
-        let _ = write!(text, "250-LIMITS RCPTMAX={} MAILMAX={}\r\n", limits.recipients_max, limits.transactions_max);
-        text.push_str("250 ENHANCEDSTATUSCODES");
-        text
-    }
-
-    fn reset(&mut self, phase: Phase) -> Step {
-        let step = forget(&phase);
-        self.state = State::Commands(if matches!(phase, Phase::Unnamed) { Phase::Unnamed } else { Phase::Named });
-        if self.is_junk_left() {
-            self.replies.line("250 2.0.0 Ok");
-        }
-        step
-    }
-
-    fn start_tls(&mut self, phase: Phase) -> Step {
-        let refusal = if self.client.tls {
-            "503 5.5.1 TLS is already started"
-        } else if !self.offer.starttls {
-            "502 5.5.1 STARTTLS is not offered"
-        } else if !matches!(phase, Phase::Named) || !self.client.extended {
-            "503 5.5.1 STARTTLS comes behind EHLO and outside of a transaction"
-        } else if self.client.authenticated {
-            "503 5.5.1 STARTTLS comes before AUTH"
-        } else {
-            self.replies.line("220 2.0.0 Ready to start TLS");
-            self.state = State::Handshake { started: false };
-            return Step::Again;
-        };
-        self.state = State::Commands(phase);
-        self.complain(refusal);
-        Step::Again
-    }
 }
 
 /// Commands whose reply the client must see before it goes on. (VRFY, EXPN and NOOP should end a
 /// group as well, but nothing can go wrong behind them; behind QUIT nothing is read.)
 fn must_end_group(command: &Command<'_>) -> bool {
     matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::StartTls | Command::Auth { .. } | Command::Data)
-}
-
-/// A content of which chunks have come is dropped, and the caller told.
-fn forget(phase: &Phase) -> Step {
-    match phase {
-        Phase::Chunks(_) => Step::AbortData,
-        _ => Step::Again,
-    }
 }

@@ -14,7 +14,6 @@ use crate::sql::{prepare, timestamp};
 pub(super) struct MessageRow<'b> {
     pub account: AccountId,
     pub tally: Tally,
-    pub held_at: Option<Timestamp>,
     pub quarantined_at: Option<Timestamp>,
     pub closed_at: Option<Timestamp>,
     pub recipients: Recipients<'b>,
@@ -42,7 +41,6 @@ impl<'b> MessageRow<'b> {
             account: meta.account,
             // An envelope has a thousand recipients or so: it always fits.
             tally: Tally { queued: count as u32, ..Tally::default() },
-            held_at: None,
             quarantined_at: None,
             closed_at: None,
             recipients: Recipients::New(meta, vec![recipient; count]),
@@ -51,8 +49,8 @@ impl<'b> MessageRow<'b> {
 
     /// `None`: the database does not know the message.
     pub fn load(connection: &Connection, id: MessageId) -> Result<Option<MessageRow<'b>>, StoreError> {
-        let sql = "SELECT account, queued, deferred, delivered, bounced, expired, cancelled, \
-                   held_at, quarantined_at, closed_at FROM message WHERE id = $1";
+        let sql = "SELECT account, queued, deferred, held, delivered, bounced, expired, cancelled, \
+                   quarantined_at, closed_at FROM message WHERE id = $1";
         let row = prepare(connection, sql)?.query_row([id.as_bytes()], |row| {
             let at = |index| row.get::<_, Option<i64>>(index).map(|at| at.map(timestamp));
             Ok(MessageRow {
@@ -60,12 +58,12 @@ impl<'b> MessageRow<'b> {
                 tally: Tally {
                     queued: row.get(1)?,
                     deferred: row.get(2)?,
-                    delivered: row.get(3)?,
-                    bounced: row.get(4)?,
-                    expired: row.get(5)?,
-                    cancelled: row.get(6)?,
+                    held: row.get(3)?,
+                    delivered: row.get(4)?,
+                    bounced: row.get(5)?,
+                    expired: row.get(6)?,
+                    cancelled: row.get(7)?,
                 },
-                held_at: at(7)?,
                 quarantined_at: at(8)?,
                 closed_at: at(9)?,
                 recipients: Recipients::Stored(HashMap::new()),
@@ -75,13 +73,7 @@ impl<'b> MessageRow<'b> {
     }
 
     pub fn state(&self) -> MessageState {
-        if self.quarantined_at.is_some() {
-            MessageState::Quarantined
-        } else if self.held_at.is_some() && self.tally.pending() > 0 {
-            MessageState::Held
-        } else {
-            self.tally.state()
-        }
+        if self.quarantined_at.is_some() { MessageState::Quarantined } else { self.tally.state() }
     }
 }
 

@@ -177,7 +177,7 @@ impl Conditions {
 
 /// The columns that [`StoredMessage::read`] reads, in its order.
 pub(super) const MESSAGE: &str = "id, account, credential, received_at, key_day, size_octets, state, queued, deferred, \
-                                  delivered, bounced, expired, cancelled, held_at, quarantined_at, closed_at, record";
+                                  held, delivered, bounced, expired, cancelled, quarantined_at, closed_at, record";
 
 /// A row of `message`, its record still sealed.
 pub(super) struct StoredMessage {
@@ -189,7 +189,6 @@ pub(super) struct StoredMessage {
     size_octets: i64,
     state: i64,
     tally: Tally,
-    pub held_at: Option<Timestamp>,
     pub quarantined_at: Option<Timestamp>,
     closed_at: Option<Timestamp>,
     record: Sealed,
@@ -209,12 +208,12 @@ impl StoredMessage {
             tally: Tally {
                 queued: row.get(7)?,
                 deferred: row.get(8)?,
-                delivered: row.get(9)?,
-                bounced: row.get(10)?,
-                expired: row.get(11)?,
-                cancelled: row.get(12)?,
+                held: row.get(9)?,
+                delivered: row.get(10)?,
+                bounced: row.get(11)?,
+                expired: row.get(12)?,
+                cancelled: row.get(13)?,
             },
-            held_at: at(13)?,
             quarantined_at: at(14)?,
             closed_at: at(15)?,
             record: row.get(16)?,

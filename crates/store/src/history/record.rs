@@ -5,6 +5,7 @@
 //! variant at the end; a variant that was released is never changed.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use base::{
     AccountId, Address, Attempt, Enhanced, MessageId, Meta, Origin, Outcome, RecipientResult, Reply, ReportKind, Step,
@@ -109,11 +110,18 @@ pub enum Source {
     Report { about: MessageId, kind: ReportKind },
 }
 
-/// What is kept behind an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Detail {
-    Attempt(Attempt),
-    Reason(Box<str>),
+/// What is to be kept behind events.
+pub(super) enum Behind<'d> {
+    Attempt(&'d Attempt),
+    /// Why it is held or quarantined.
+    Reason(&'d str),
+}
+
+/// What was kept behind events.
+#[derive(Clone)]
+pub(super) enum Detail {
+    Attempt(Arc<Attempt>),
+    Reason(Arc<str>),
 }
 
 fn history_key(account: AccountId, day: Day) -> KeyName {
@@ -178,7 +186,30 @@ pub(super) fn open_message(
     })
 }
 
-pub(super) fn seal_attempt(keys: &Keys, account: AccountId, day: Day, seq: i64, attempt: &Attempt) -> Sealed {
+pub(super) fn seal_detail(keys: &Keys, account: AccountId, day: Day, seq: i64, behind: &Behind<'_>) -> Sealed {
+    let record = match behind {
+        Behind::Attempt(attempt) => DetailRecord::AttemptV1(attempt_record(attempt)),
+        Behind::Reason(reason) => DetailRecord::ReasonV1(reason),
+    };
+    keys.seal(history_key(account, day), Place::EventDetail(seq), &encode(&record))
+}
+
+pub(super) fn open_detail(
+    keys: &Keys,
+    account: AccountId,
+    day: Day,
+    seq: i64,
+    sealed: &Sealed,
+) -> Result<Detail, StoreError> {
+    let place = Place::EventDetail(seq);
+    let text = keys.open(history_key(account, day), place, sealed)?;
+    match postcard::from_bytes(&text).map_err(|_| place.unreadable())? {
+        DetailRecord::AttemptV1(record) => Ok(Detail::Attempt(Arc::new(attempt(record)))),
+        DetailRecord::ReasonV1(reason) => Ok(Detail::Reason(reason.into())),
+    }
+}
+
+fn attempt_record(attempt: &Attempt) -> AttemptV1<'_> {
     let results = attempt.results.iter().map(|result| ResultV1 {
         recipient: result.recipient,
         outcome: outcome_record(&result.outcome),
@@ -192,7 +223,7 @@ pub(super) fn seal_attempt(keys: &Keys, account: AccountId, day: Day, seq: i64, 
         sent: &step.sent,
         received: &step.received,
     });
-    let record = DetailRecord::AttemptV1(AttemptV1 {
+    AttemptV1 {
         started_at: attempt.started_at.as_micros(),
         finished_at: attempt.finished_at.as_micros(),
         number: attempt.number,
@@ -200,26 +231,6 @@ pub(super) fn seal_attempt(keys: &Keys, account: AccountId, day: Day, seq: i64, 
         tls: attempt.tls.as_deref(),
         results: results.collect(),
         dialogue: steps.collect(),
-    });
-    keys.seal(history_key(account, day), Place::EventDetail(seq), &encode(&record))
-}
-
-pub(super) fn seal_reason(keys: &Keys, account: AccountId, day: Day, seq: i64, reason: &str) -> Sealed {
-    keys.seal(history_key(account, day), Place::EventDetail(seq), &encode(&DetailRecord::ReasonV1(reason)))
-}
-
-pub(super) fn open_detail(
-    keys: &Keys,
-    account: AccountId,
-    day: Day,
-    seq: i64,
-    sealed: &Sealed,
-) -> Result<Detail, StoreError> {
-    let place = Place::EventDetail(seq);
-    let text = keys.open(history_key(account, day), place, sealed)?;
-    match postcard::from_bytes(&text).map_err(|_| place.unreadable())? {
-        DetailRecord::AttemptV1(record) => Ok(Detail::Attempt(attempt(record))),
-        DetailRecord::ReasonV1(reason) => Ok(Detail::Reason(reason.into())),
     }
 }
 

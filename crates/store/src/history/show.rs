@@ -23,7 +23,6 @@ pub struct Story {
     pub credential: Option<CredentialId>,
     pub stream: Stream,
     pub source: Source,
-    pub held_at: Option<Timestamp>,
     pub quarantined_at: Option<Timestamp>,
     /// By position in the envelope.
     pub recipients: Vec<RecipientStory>,
@@ -53,7 +52,7 @@ pub struct Event {
     /// The attempt behind it, shared by the events of all its recipients.
     pub attempt: Option<Arc<Attempt>>,
     /// Why it was held or quarantined.
-    pub reason: Option<Box<str>>,
+    pub reason: Option<Arc<str>>,
 }
 
 impl Store {
@@ -70,11 +69,11 @@ fn show(connection: &Connection, keys: &Keys, scope: Scope, id: MessageId) -> Re
     let stored = prepare(connection, &sql)?.query_row((id.as_bytes(), only), StoredMessage::read).optional()?;
     let Some(stored) = stored else { return Ok(None) };
     let credential = stored.credential;
-    let (held_at, quarantined_at) = (stored.held_at, stored.quarantined_at);
+    let quarantined_at = stored.quarantined_at;
     let (summary, stream, source) = stored.open(keys)?;
     let recipients = recipients(connection, &summary)?;
     let (events, truncated) = events(connection, keys, summary.account, id)?;
-    Ok(Some(Story { summary, credential, stream, source, held_at, quarantined_at, recipients, events, truncated }))
+    Ok(Some(Story { summary, credential, stream, source, quarantined_at, recipients, events, truncated }))
 }
 
 fn recipients(connection: &Connection, summary: &MessageSummary) -> Result<Vec<RecipientStory>, StoreError> {
@@ -101,36 +100,33 @@ fn events(
     account: AccountId,
     id: MessageId,
 ) -> Result<(Vec<Event>, bool), StoreError> {
-    let sql = "SELECT seq, at, recipient, kind, attempt, key_day, detail FROM event \
+    let sql = "SELECT seq, at, recipient, kind, told_by, key_day, detail FROM event \
                WHERE message = $1 ORDER BY seq DESC LIMIT $2";
     let mut statement = prepare(connection, sql)?;
     let mut rows = statement.query((id.as_bytes(), EVENTS_MAX + 1))?;
     let mut events = Vec::new();
-    let mut told_by = HashMap::new();
-    let mut attempts: HashMap<i64, Arc<Attempt>> = HashMap::new();
+    let mut told_by = Vec::new();
+    let mut details: HashMap<i64, Detail> = HashMap::new();
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
         let kind = EventKind::from_number(row.get(3)?).ok_or(StoreError::Unreadable { what: "an event's kind" })?;
-        if let Some(first) = row.get::<_, Option<i64>>(4)? {
-            told_by.insert(seq, first);
-        }
-        let mut reason = None;
         if let Some(sealed) = row.get::<_, Option<Sealed>>(6)? {
-            match open_detail(keys, account, Day(row.get(5)?), seq, &sealed)? {
-                Detail::Attempt(attempt) => {
-                    attempts.insert(seq, Arc::new(attempt));
-                }
-                Detail::Reason(text) => reason = Some(text),
-            }
+            details.insert(seq, open_detail(keys, account, Day(row.get(5)?), seq, &sealed)?);
         }
+        told_by.push(row.get::<_, Option<i64>>(4)?);
         let (at, recipient) = (timestamp(row.get(1)?), row.get(2)?);
-        events.push(Event { seq, at, kind, recipient, attempt: None, reason });
+        events.push(Event { seq, at, kind, recipient, attempt: None, reason: None });
+    }
+    // The first event of a fact, which has its detail, comes last in this order.
+    for (event, told_by) in events.iter_mut().zip(told_by) {
+        match told_by.and_then(|first| details.get(&first)) {
+            Some(Detail::Attempt(attempt)) => event.attempt = Some(Arc::clone(attempt)),
+            Some(Detail::Reason(reason)) => event.reason = Some(Arc::clone(reason)),
+            None => {}
+        }
     }
     let truncated = events.len() > EVENTS_MAX as usize;
     events.truncate(EVENTS_MAX as usize);
     events.reverse();
-    for event in &mut events {
-        event.attempt = told_by.get(&event.seq).and_then(|first| attempts.get(first)).cloned();
-    }
     Ok((events, truncated))
 }

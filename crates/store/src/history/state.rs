@@ -61,12 +61,14 @@ stored! {
         Bounced = 3 "bounced",
         Expired = 4 "expired",
         Cancelled = 5 "cancelled",
+        /// It waits until somebody releases it.
+        Held = 6 "held",
     }
 }
 
 impl RecipientState {
     pub fn is_final(self) -> bool {
-        !matches!(self, RecipientState::Queued | RecipientState::Deferred)
+        !matches!(self, RecipientState::Queued | RecipientState::Deferred | RecipientState::Held)
     }
 }
 
@@ -89,7 +91,7 @@ stored! {
         Queued = 0 "queued",
         /// Some recipients are to be tried again.
         Deferred = 1 "deferred",
-        /// It waits until somebody releases it.
+        /// Some recipients wait until somebody releases them.
         Held = 2 "held",
         /// Its body was found damaged: it is kept aside and never sent.
         Quarantined = 3 "quarantined",
@@ -128,6 +130,7 @@ impl From<RecipientState> for EventKind {
             RecipientState::Bounced => EventKind::Bounced,
             RecipientState::Expired => EventKind::Expired,
             RecipientState::Cancelled => EventKind::Cancelled,
+            RecipientState::Held => EventKind::Held,
         }
     }
 }
@@ -153,7 +156,7 @@ stored! {
         Expired = 7 "expired",
         /// Recipients the message was taken back from.
         Cancelled = 8 "cancelled",
-        /// Messages held.
+        /// Recipients held.
         Held = 9 "held",
         /// Messages put aside damaged.
         Quarantined = 10 "quarantined",
@@ -165,6 +168,7 @@ stored! {
 pub struct Tally {
     pub queued: u32,
     pub deferred: u32,
+    pub held: u32,
     pub delivered: u32,
     pub bounced: u32,
     pub expired: u32,
@@ -173,12 +177,12 @@ pub struct Tally {
 
 impl Tally {
     pub fn recipients(&self) -> u32 {
-        self.queued + self.deferred + self.delivered + self.bounced + self.expired + self.cancelled
+        self.pending() + self.delivered + self.bounced + self.expired + self.cancelled
     }
 
     /// Recipients without a final outcome.
     pub fn pending(&self) -> u32 {
-        self.queued + self.deferred
+        self.queued + self.deferred + self.held
     }
 
     /// One recipient goes from one state to another.
@@ -196,12 +200,16 @@ impl Tally {
             RecipientState::Bounced => &mut self.bounced,
             RecipientState::Expired => &mut self.expired,
             RecipientState::Cancelled => &mut self.cancelled,
+            RecipientState::Held => &mut self.held,
         }
     }
 
-    /// What they add up to, for a message that is neither held nor quarantined.
+    /// What they add up to, for a message that is not quarantined.
     pub(crate) fn state(&self) -> MessageState {
-        if self.deferred > 0 {
+        if self.held > 0 {
+            // First, as it is the one that needs somebody.
+            MessageState::Held
+        } else if self.deferred > 0 {
             MessageState::Deferred
         } else if self.queued > 0 {
             MessageState::Queued

@@ -12,6 +12,8 @@ use crate::StoreError;
 
 /// Callers beyond this wait for room.
 const WAITING_MAX: usize = 256;
+/// The thread gives way to those that take mail in and send it out: history may be a little late.
+const NICE: i32 = 5;
 /// Jobs in one transaction, so that the first of them does not wait long.
 const GROUP_JOBS_MAX: usize = 64;
 
@@ -67,6 +69,8 @@ impl Writer {
 }
 
 fn run(connection: Connection, mut queue: mpsc::Receiver<Order>) {
+    // On Linux this is of the calling thread alone. Where it is refused, all are equal.
+    let _ = rustix::process::nice(NICE);
     let closed = loop {
         match queue.blocking_recv() {
             None => break None,

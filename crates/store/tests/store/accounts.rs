@@ -48,10 +48,15 @@ async fn the_directory_has_all_and_its_revision_grows_with_each_change() {
     assert_eq!(revoked.revoked_at, Some(at(5)));
     let again = store.credential_revoke(operator(), "ada-1", at(9)).await.unwrap().unwrap();
     assert_eq!(again.revoked_at, Some(at(5)), "it was revoked once");
-    store.account_suspend(operator(), ADA, Some(at(6))).await.unwrap().unwrap();
+    store.account_suspend(operator(), ADA, at(6)).await.unwrap().unwrap();
+    let again = store.account_suspend(operator(), ADA, at(7)).await.unwrap().unwrap();
+    assert_eq!(again.suspended_at, Some(at(6)), "it was suspended once");
     let rows = store.directory(operator()).await.unwrap();
     assert!(rows.revision > quiet);
     assert_eq!(rows.accounts[0].suspended_at, Some(at(6)));
+    let restored = store.account_restore(operator(), ADA).await.unwrap().unwrap();
+    assert_eq!(restored.suspended_at, None);
+    assert!(store.account_restore(operator(), base::AccountId(99)).await.unwrap().is_none());
 }
 
 #[tokio::test]

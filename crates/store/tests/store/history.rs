@@ -64,22 +64,47 @@ async fn a_message_to_three_tells_its_story() {
 }
 
 #[tokio::test]
-async fn a_held_message_waits_and_goes_on() {
+async fn held_recipients_wait_and_go_on() {
     let mut world = World::new();
-    let meta = meta(1, ADA, &["x@one.example"]);
-    let held = Fact::Held { at: at(2), reason: "the operator looks at it".into(), recipients: vec![0] };
-    world.append(vec![accepted(&meta), (meta.id, held)]).await;
+    let meta = meta(1, ADA, &["x@one.example", "y@one.example", "z@two.example"]);
+    let tried = attempt(1, at(2), &[(0, delivered()), (1, deferred())]);
+    let held = Fact::Held { at: at(3), reason: "the operator looks at it".into(), recipients: vec![0, 1, 2] };
+    world.append(vec![accepted(&meta), (meta.id, Fact::Attempted(tried))]).await;
+    world.append(vec![(meta.id, held)]).await;
     let story = world.store.message_show(operator(), meta.id).await.unwrap().unwrap();
-    assert_eq!((story.summary.state, story.held_at), (MessageState::Held, Some(at(2))));
-    assert_eq!(story.events[1].reason.as_deref(), Some("the operator looks at it"));
-    world.append(vec![(meta.id, Fact::Released { at: at(3), recipients: vec![0] })]).await;
+    assert_eq!((story.summary.state, story.summary.tally.held), (MessageState::Held, 2), "what is delivered is so");
+    let told: Vec<_> = story.events[3..].iter().map(|e| (e.kind, e.recipient, e.reason.as_deref())).collect();
+    let reason = Some("the operator looks at it");
+    assert_eq!(told, [(EventKind::Held, Some(1), reason), (EventKind::Held, Some(2), reason)]);
+
+    // An attempt that ran meanwhile puts it off: it still waits for somebody.
+    world.append(vec![(meta.id, Fact::Attempted(attempt(2, at(4), &[(1, deferred())])))]).await;
+    world.append(vec![(meta.id, Fact::Released { at: at(5), recipients: vec![0, 1, 2] })]).await;
     let story = world.store.message_show(operator(), meta.id).await.unwrap().unwrap();
-    assert_eq!((story.summary.state, story.held_at), (MessageState::Queued, None));
-    world.append(vec![(meta.id, Fact::Quarantined { at: at(4), reason: "damaged".into() })]).await;
+    let states: Vec<_> = story.recipients.iter().map(|r| (r.state, r.attempts)).collect();
+    assert_eq!(
+        states,
+        [(RecipientState::Delivered, 1), (RecipientState::Deferred, 2), (RecipientState::Queued, 0)],
+        "each is again what it was"
+    );
+
+    world.append(vec![(meta.id, Fact::Quarantined { at: at(6), reason: "damaged".into() })]).await;
     let story = world.store.message_show(operator(), meta.id).await.unwrap().unwrap();
-    assert_eq!((story.summary.state, story.quarantined_at), (MessageState::Quarantined, Some(at(4))));
-    let kinds: Vec<_> = story.events.iter().map(|event| event.kind).collect();
-    assert_eq!(kinds, [EventKind::Accepted, EventKind::Held, EventKind::Released, EventKind::Quarantined]);
+    assert_eq!((story.summary.state, story.quarantined_at), (MessageState::Quarantined, Some(at(6))));
+    assert_eq!(story.events.last().unwrap().reason.as_deref(), Some("damaged"));
+}
+
+#[tokio::test]
+async fn giving_up_is_no_attempt() {
+    let mut world = World::new();
+    let meta = meta(1, ADA, &["x@one.example", "y@one.example"]);
+    let mut expiry = attempt(3, at(9), &[(0, Outcome::Expired), (1, Outcome::Cancelled)]);
+    expiry.server = "".into();
+    world.append(vec![accepted(&meta), (meta.id, Fact::Attempted(expiry))]).await;
+    let story = world.store.message_show(operator(), meta.id).await.unwrap().unwrap();
+    assert_eq!((story.summary.state, story.recipients[0].attempts), (MessageState::Failed, 0));
+    let counts = world.store.stats(operator(), Day::of(NEW_YEAR), Day::of(NEW_YEAR)).await.unwrap();
+    assert!(!counts.iter().any(|count| count.counter == Counter::Attempts));
 }
 
 #[tokio::test]

@@ -76,7 +76,8 @@ pub fn router(operations: Arc<dyn Operations>, message_octets_max: u64) -> Route
         .route("/credentials/{username}/revoke", post(credential_revoke))
         .route("/send", post(send).layer(DefaultBodyLimit::max(body_octets_max)));
     for order in Order::ALL {
-        let handler = move |office: Office, body: Result<Json<Selection>, JsonRejection>| queue_order(order, office, body);
+        let handler =
+            move |office: Office, body: Result<Json<Selection>, JsonRejection>| queue_order(order, office, body);
         routes = routes.route(&format!("/queue/{}", order.as_str()), post(handler));
     }
     Router::new()

@@ -146,12 +146,8 @@ pub const QUEUE_PAGE_MAX: u32 = 1000;
 impl QueueQuery {
     /// What is narrowed to; `all` where nothing is.
     pub fn selection(&self) -> Selection {
-        let mut selection = Selection {
-            id: self.id,
-            account: self.account.clone(),
-            destination: self.destination.clone(),
-            all: false,
-        };
+        let mut selection =
+            Selection { id: self.id, account: self.account.clone(), destination: self.destination.clone(), all: false };
         selection.all = selection.criteria() == 0;
         selection
     }
@@ -291,7 +287,10 @@ pub enum Came {
     /// From a program on this machine.
     Local,
     /// A report that we wrote; `report` is `failure`, `delay` or `success`.
-    Report { about: MessageId, report: String },
+    Report {
+        about: MessageId,
+        report: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,8 +22,25 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
 
 /// Attributes of HTML mail that change how it looks and nothing else.
 const LOOKS: [&str; 19] = [
-    "align", "bgcolor", "border", "cellpadding", "cellspacing", "class", "color", "colspan", "dir", "face", "height",
-    "id", "lang", "rowspan", "size", "style", "title", "valign", "width",
+    "align",
+    "bgcolor",
+    "border",
+    "cellpadding",
+    "cellspacing",
+    "class",
+    "color",
+    "colspan",
+    "dir",
+    "face",
+    "height",
+    "id",
+    "lang",
+    "rowspan",
+    "size",
+    "style",
+    "title",
+    "valign",
+    "width",
 ];
 /// Elements that mail still uses and ammonia's own list lacks.
 const OLD_ELEMENTS: [&str; 2] = ["font", "center"];
@@ -124,7 +141,19 @@ mod tests {
             "</body></html><script>canary()</script>",
         ] {
             let shown = shown(attack).to_ascii_lowercase();
-            for banned in ["<script", "onerror", "onload", "javascript:", "<iframe", "<form", "<object", "<meta http", "<base", "<link", "canary.example"] {
+            for banned in [
+                "<script",
+                "onerror",
+                "onload",
+                "javascript:",
+                "<iframe",
+                "<form",
+                "<object",
+                "<meta http",
+                "<base",
+                "<link",
+                "canary.example",
+            ] {
                 assert!(!shown.contains(banned), "{attack} left {banned}: {shown}");
             }
         }
@@ -147,9 +176,15 @@ mod tests {
                     <table width=600 bgcolor='#eee' cellpadding=0><tr><td align=center style='padding:8px' class=a>\
                     <font color=red>Hello</font> <a href='https://example.org/reset?t=1'>reset</a></td></tr></table>";
         let shown = shown(html);
-        for kept in
-            ["color: red", "bgcolor=\"#eee\"", "align=\"center\"", "padding:8px", "<font color=\"red\">", "target=\"_blank\"", "noreferrer"]
-        {
+        for kept in [
+            "color: red",
+            "bgcolor=\"#eee\"",
+            "align=\"center\"",
+            "padding:8px",
+            "<font color=\"red\">",
+            "target=\"_blank\"",
+            "noreferrer",
+        ] {
             assert!(shown.contains(kept), "{kept} is gone: {shown}");
         }
     }

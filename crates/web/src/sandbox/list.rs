@@ -114,7 +114,8 @@ fn swaks(way_in: &WayIn) -> String {
         // In single quotes, for the shell; a name with one inside is no name that we give.
         command.push_str(&format!(" --auth PLAIN --auth-user '{}'", user.replace('\'', "")));
     }
-    command.push_str(" \\\n      --from ada@example.org --to grace@example.com \\\n      --header 'Subject: First light'");
+    command
+        .push_str(" \\\n      --from ada@example.org --to grace@example.com \\\n      --header 'Subject: First light'");
     command
 }
 

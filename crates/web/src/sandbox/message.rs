@@ -121,7 +121,8 @@ pub(crate) async fn show(
         let captured = find(&site, id).await.map_err(|refusal| page::refused(&refusal))?;
         return download(captured).map_err(|refusal| page::refused(&refusal));
     }
-    let Query(MessageQuery { view: tab }) = query.map_err(|error| page::refused(&Refusal::Invalid(error.body_text())))?;
+    let Query(MessageQuery { view: tab }) =
+        query.map_err(|error| page::refused(&Refusal::Invalid(error.body_text())))?;
     let captured = find(&site, &name).await.map_err(|refusal| page::refused(&refusal))?;
     Ok(page::render(&compose(captured, tab, site.clock.now())))
 }
@@ -137,13 +138,15 @@ pub(crate) async fn html_frame(State(site): State<Site>, Path(id): Path<String>)
 }
 
 async fn find(site: &Site, id: &str) -> Result<Captured, Refusal> {
-    let absent = || Refusal::NotFound("This message is not in the inbox, or no longer: the oldest make room.".to_owned());
+    let absent =
+        || Refusal::NotFound("This message is not in the inbox, or no longer: the oldest make room.".to_owned());
     let id: i64 = id.parse().map_err(|_| absent())?;
     site.inbox.show(id).await?.ok_or_else(absent)
 }
 
 fn download(captured: Captured) -> Result<Response, Refusal> {
-    let too_large = || Refusal::NotFound("The message was larger than the inbox keeps: only its envelope is here.".to_owned());
+    let too_large =
+        || Refusal::NotFound("The message was larger than the inbox keeps: only its envelope is here.".to_owned());
     let content = captured.content.ok_or_else(too_large)?;
     let name = format!("attachment; filename=\"postrider-{}.eml\"", captured.entry.id);
     let headers = [
@@ -156,11 +159,7 @@ fn download(captured: Captured) -> Result<Response, Refusal> {
 fn compose(captured: Captured, asked: Option<Tab>, now: Timestamp) -> MessagePage {
     let Captured { entry, content, origin, attempts } = captured;
     let view = content.as_deref().map(mail::view::view);
-    let tab = asked.unwrap_or_else(|| match &view {
-        Some(View { html: Some(_), .. }) => Tab::Html,
-        Some(View { text: None, attachments, .. }) if !attachments.is_empty() => Tab::Attachments,
-        _ => Tab::Text,
-    });
+    let tab = asked.unwrap_or(first_tab(view.as_ref()));
     let complete = view.as_ref().is_none_or(|view| view.complete);
     let subject = match &view {
         Some(View { subject: Some(subject), .. }) => subject.trim().to_owned(),
@@ -180,6 +179,15 @@ fn compose(captured: Captured, asked: Option<Tab>, now: Timestamp) -> MessagePag
         complete,
         tabs: tabs(tab, view.as_ref()),
         body: body(tab, content.as_deref(), view, &attempts, &entry.to, now),
+    }
+}
+
+/// What most readers want to see first.
+fn first_tab(view: Option<&View>) -> Tab {
+    match view {
+        Some(View { html: Some(_), .. }) => Tab::Html,
+        Some(View { text: None, attachments, .. }) if !attachments.is_empty() => Tab::Attachments,
+        _ => Tab::Text,
     }
 }
 

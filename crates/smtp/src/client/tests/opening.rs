@@ -149,6 +149,8 @@ fn a_handshake_that_fails() {
     assert_eq!(stage.connection.deadline_us(), Some(stage.now_us + 30_000_000));
     stage.is_told(Input::TlsFailed("alert"));
     assert_eq!(stage.failure, Some(Failure::Handshake("alert".into())));
+    let steps = stage.connection.take_dialogue();
+    assert_eq!(words(&steps).last(), Some(&("[TLS handshake]", "[the TLS handshake failed: alert]")));
 }
 
 fn credentials(over: AuthOver) -> Settings {

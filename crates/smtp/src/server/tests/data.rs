@@ -107,7 +107,7 @@ fn timeouts_and_shutdown_while_content_comes() {
     let mut play = Play::greeted();
     play.say(OPEN);
     play.say("half\r\n");
-    assert_eq!(play.happens(Input::Shutdown), "", "what is under way may finish");
+    assert_eq!(play.happens(Input::Leave(refusal(421))), "", "what is under way may finish");
     assert!(!play.closed);
     assert_eq!(play.codes(".\r\n"), [250, 421]);
     assert!(play.closed && play.stored.len() == 1);

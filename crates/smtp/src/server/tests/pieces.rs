@@ -114,7 +114,7 @@ proptest! {
             }
             prop_assert!(play.closed || play.input.len() <= 64);
             if number == mishap {
-                play.happens(if mishap % 2 == 0 { Input::Idle } else { Input::Shutdown });
+                play.happens(if mishap % 2 == 0 { Input::Idle } else { Input::Leave(refusal(421)) });
             }
         }
         for (envelope, body) in &play.stored {

@@ -1,9 +1,7 @@
 //! A spool on a real directory: what goes in comes back, what is closed does not.
 
-mod common;
-
+use crate::common::*;
 use base::{Fact, Timestamp};
-use common::*;
 use spool::{Cursor, SpoolError};
 
 #[tokio::test]
@@ -23,7 +21,9 @@ async fn an_accepted_message_survives_a_restart_with_its_progress() {
             ids.push(stored.meta.id);
         }
         spool.record_synced(ids[1], &attempted(1, &[delivered(0), deferred(1, 99)])).await.unwrap();
-        spool.record(ids[2], &Fact::Held { at: Timestamp(1), reason: "look first".into(), recipients: vec![0] }).unwrap();
+        spool
+            .record(ids[2], &Fact::Held { at: Timestamp(1), reason: "look first".into(), recipients: vec![0] })
+            .unwrap();
         spool.close(ids[3], Timestamp(2)).unwrap();
         assert!(matches!(spool.body(ids[3]), Err(SpoolError::Gone)));
         assert_eq!(spool.meta(ids[3]).unwrap(), None);

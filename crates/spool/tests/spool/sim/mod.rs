@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use base::{Fact, MessageId, Outcome, Timestamp};
 use fastrand::Rng;
-use spool::format::{Kind, SEGMENT_HEADER_OCTETS, SLOT_OCTETS, parse_record, parse_segment_header};
+use spool::format::{Kind, RECORD_MAGIC, SEGMENT_HEADER_OCTETS, SLOT_OCTETS, parse_record, parse_segment_header};
 use spool::{Cursor, Hands, Options, Recovered, Spool, SpoolError, Stored};
 
 use crate::common::*;
@@ -31,6 +31,8 @@ struct Known {
     finals: BTreeMap<u32, bool>,
     /// Close was asked for; `Some(true)`: and a later sync went well.
     closed: Option<bool>,
+    /// The request to close failed: it may be recorded or not.
+    doubtful: bool,
     report_about: Option<MessageId>,
 }
 
@@ -67,7 +69,8 @@ impl World {
 
     /// Opens the spool; `None` when the disk does not let it.
     pub fn open(&mut self) -> Option<Recovered> {
-        let opened = Spool::open_by_hand(Arc::new(self.disk.clone()), options(), &keys(), Arc::new(StepClock::default()));
+        let opened =
+            Spool::open_by_hand(Arc::new(self.disk.clone()), options(), &keys(), Arc::new(StepClock::default()));
         match opened {
             Ok((spool, recovered, hands)) => {
                 spool.projected(self.cursor);
@@ -118,14 +121,15 @@ impl World {
     }
 
     fn submit(&mut self) {
-        let Some((spool, _)) = &self.spool else { return };
         let octets = match self.rng.u8(0..10) {
             0 => self.rng.usize(4000..4200),
             1 => self.rng.usize(5000..80_000),
             _ => self.rng.usize(0..1500),
         };
-        let body: Vec<u8> = std::iter::repeat_with(|| self.rng.u8(..)).take(octets).collect();
-        let about = self.rng.choice(self.messages.keys().copied().collect::<Vec<_>>()).filter(|_| self.rng.u8(0..5) == 0);
+        let mut body = vec![0; octets];
+        self.rng.fill(&mut body);
+        let about = self.any_live().filter(|_| self.rng.u8(0..4) == 0);
+        let Some((spool, _)) = &self.spool else { return };
         let mut draft = spool.draft(ACCOUNT);
         let id = draft.id();
         if body.chunks(9000).any(|part| draft.write(part).is_err()) {
@@ -167,20 +171,20 @@ impl World {
         let anchor = self.messages.iter().find(|(_, known)| known.acked && known.closed.is_none()).map(|(id, _)| *id);
         // Whether the sync went well is learnt as a caller would learn it.
         let fact = Fact::Released { at: Timestamp(1), recipients: vec![] };
-        let mut witness = anchor.map(|id| (spool.clone(), id)).map(|(spool, id)| {
-            Box::pin(async move { spool.record_synced(id, &fact).await })
-        });
+        let mut witness = anchor
+            .map(|id| (spool.clone(), id))
+            .map(|(spool, id)| Box::pin(async move { spool.record_synced(id, &fact).await }));
         let mut context = Context::from_waker(Waker::noop());
         let waits = witness.as_mut().is_some_and(|witness| witness.as_mut().poll(&mut context).is_pending());
         assert!(waits || anchor.is_none() || self.disk.was_hit(), "a good disk records");
         hands.sync();
-        let well = witness.filter(|_| waits).is_some_and(|mut witness| {
-            matches!(witness.as_mut().poll(&mut context), Poll::Ready(Ok(())))
-        });
+        let well = witness
+            .filter(|_| waits)
+            .is_some_and(|mut witness| matches!(witness.as_mut().poll(&mut context), Poll::Ready(Ok(()))));
         if well {
             for known in self.messages.values_mut() {
                 known.finals.values_mut().for_each(|synced| *synced = true);
-                if let Some(synced) = &mut known.closed {
+                if let Some(synced) = known.closed.as_mut().filter(|_| !known.doubtful) {
                     *synced = true;
                 }
             }
@@ -217,8 +221,11 @@ impl World {
         assert!(closed.is_ok() || self.disk.was_hit(), "{closed:?}");
         if closed.is_ok() {
             assert!(spool.body(id).is_err(), "a closed message cannot be read");
-            self.messages.get_mut(&id).expect("it was just found").closed = Some(false);
         }
+        // Where it failed half-way nobody knows.
+        let known = self.messages.get_mut(&id).expect("it was just found");
+        known.closed = Some(false);
+        known.doubtful = closed.is_err();
     }
 
     fn keep(&mut self) {
@@ -256,7 +263,7 @@ impl World {
     pub fn check(&mut self, recovered: &Recovered) {
         let waiting: BTreeMap<MessageId, _> = recovered.messages.iter().map(|m| (m.meta.id, m)).collect();
         assert_eq!(waiting.len(), recovered.messages.len(), "no message is there twice");
-        if self.disk.failed_syncs() == 0 {
+        if self.disk.failures() == 0 {
             assert_eq!(recovered.damage, [], "a power cut is no damage");
         }
         let (spool, _) = self.spool.as_ref().expect("it was just opened");
@@ -273,11 +280,12 @@ impl World {
             } else if let Ok(body) = body {
                 assert_eq!(body, known.body, "what was not acknowledged may be there, but whole");
             } else {
-                assert!(self.disk.failed_syncs() > 0, "{id}: {body:?}");
+                assert!(self.disk.failures() > 0, "{id}: {body:?}");
             }
             for (recipient, synced) in &known.finals {
                 let progress = message.recipients[*recipient as usize].as_ref();
-                let is_final = progress.is_some_and(|progress| progress.outcome == Outcome::Delivered { relayed: false });
+                let is_final =
+                    progress.is_some_and(|progress| progress.outcome == Outcome::Delivered { relayed: false });
                 assert!(is_final || !synced, "{id}: the outcome of {recipient} is lost");
             }
         }
@@ -291,6 +299,17 @@ impl World {
             assert!(self.messages.contains_key(&message.meta.id));
         }
         self.check_journal();
+        // What was not safe is now known to have survived, or not.
+        for (id, known) in &mut self.messages {
+            let message = waiting.get(id);
+            known.doubtful = false;
+            known.closed = known.closed.and(message.is_none().then_some(true));
+            known.finals.retain(|recipient, _| {
+                message.is_some_and(|message| {
+                    message.recipients[*recipient as usize].as_ref().is_some_and(|progress| progress.outcome.is_final())
+                })
+            });
+        }
     }
 
     /// What the projector has, and what the journal still tells, are together all that is safe, once.
@@ -321,7 +340,8 @@ impl World {
     pub fn check_keys_are_gone(&self) {
         for (name, bytes) in self.disk.files("segments") {
             let Ok(header) = parse_segment_header(&bytes) else { continue };
-            let records = (SEGMENT_HEADER_OCTETS..bytes.len()).step_by(8);
+            let records =
+                (SEGMENT_HEADER_OCTETS..bytes.len()).step_by(8).filter(|at| bytes[*at..].starts_with(&RECORD_MAGIC));
             for record in records.filter_map(|at| parse_record(&bytes[at..]).ok()) {
                 let known = self.messages.get(&record.header.message);
                 let closed = known.is_some_and(|known| known.closed == Some(true));

@@ -1,13 +1,10 @@
 //! The spool on a disk that loses power and fails: at every change, at every operation.
 
-mod common;
-mod sim;
-
 use std::io::ErrorKind;
 
+use crate::sim::World;
+use crate::sim::disk::{Cut, Disk, Fault};
 use fastrand::Rng;
-use sim::World;
-use sim::disk::{Cut, Disk, Fault};
 
 const STEPS: usize = 120;
 
@@ -129,8 +126,10 @@ fn any_operation_may_fail_for_lack_of_space() {
 
 #[test]
 fn a_disk_that_is_full_from_any_moment_on_loses_nothing() {
-    for at in (1..2000).step_by(7) {
+    for at in (1..).step_by(5) {
         let fault = Some(Fault::FullFrom(at));
-        std::panic::catch_unwind(|| life(24, fault, Cut::LoseAll)).expect_or_say(24, at, "full");
+        if !std::panic::catch_unwind(|| life(24, fault, Cut::LoseAll)).expect_or_say(24, at, "full") {
+            return;
+        }
     }
 }

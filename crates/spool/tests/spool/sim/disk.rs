@@ -57,7 +57,8 @@ struct State {
     down: bool,
     hit: bool,
     owned: bool,
-    failed_syncs: u64,
+    failures: u64,
+    written: Option<Vec<Vec<u8>>>,
 }
 
 /// The disk; clones are the same one.
@@ -70,7 +71,8 @@ fn folder_of(name: &str) -> &str {
 
 fn put(content: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     if content.len() < at + bytes.len() {
-        content.resize(at + bytes.len(), 0);
+        let missing = vec![0; at + bytes.len() - content.len()];
+        content.extend_from_slice(&missing);
     }
     content[at..at + bytes.len()].copy_from_slice(bytes);
 }
@@ -141,10 +143,6 @@ impl Disk {
         self.state().changes
     }
 
-    pub fn operations(&self) -> u64 {
-        self.state().operations
-    }
-
     /// Whether the fault took place.
     pub fn was_hit(&self) -> bool {
         self.state().hit
@@ -154,8 +152,9 @@ impl Disk {
         self.state().down
     }
 
-    pub fn failed_syncs(&self) -> u64 {
-        self.state().failed_syncs
+    /// Writes and syncs that failed while the power was on.
+    pub fn failures(&self) -> u64 {
+        self.state().failures
     }
 
     /// The power comes back; what was not synced is gone as `cut` says.
@@ -191,6 +190,15 @@ impl Disk {
             }
         }
         (state.down, state.owned, state.fault) = (false, false, None);
+    }
+
+    /// Keeps a copy of every write from now on, also of those that fail.
+    pub fn keep_writes(&self) {
+        self.state().written = Some(Vec::new());
+    }
+
+    pub fn kept_writes(&self) -> Vec<Vec<u8>> {
+        self.state().written.clone().unwrap_or_default()
     }
 
     /// The contents of all files in a folder.
@@ -312,7 +320,13 @@ impl File for Handle {
 
     fn write_at(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
         let mut state = self.disk.state();
-        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut bytes = Vec::new();
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
+        if let Some(written) = &mut state.written {
+            written.push(bytes.clone());
+        }
         let at = at as usize;
         let grows = at + bytes.len() > state.inodes[self.inode].now.len();
         if let Err(error) = state.step(true, grows) {
@@ -321,6 +335,7 @@ impl File for Handle {
                 let half = bytes[..bytes.len() / 2].to_vec();
                 put(&mut state.inodes[self.inode].now, at, &half);
                 state.inodes[self.inode].pending.push((at, half));
+                state.failures += 1;
             }
             return Err(error);
         }
@@ -338,7 +353,7 @@ impl File for Handle {
         if step.is_err() && !down {
             // What could not be written is dropped and called clean: the next sync says all is well.
             state.inodes[self.inode].pending.clear();
-            state.failed_syncs += 1;
+            state.failures += 1;
         }
         step?;
         state.after_change()?;
@@ -355,7 +370,7 @@ impl File for Handle {
         Ok(state.inodes[self.inode].now.len() as u64)
     }
 
-    fn forget_cached(&self) {
+    fn forget_cached(&self, _: u64, _: u64) {
         let mut state = self.disk.state();
         let inode = &mut state.inodes[self.inode];
         let mut now = inode.durable.clone();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::{
-    AccountId, Address, Attempt, BodyType, Clock, Enhanced, Envelope, Fact, MessageId, Meta, Origin, Outcome, Recipient,
-    RecipientResult, Reply, ReportKind, Stream, Timestamp,
+    AccountId, Address, Attempt, BodyType, Clock, Enhanced, Envelope, Fact, MessageId, Meta, Origin, Outcome,
+    Recipient, RecipientResult, Reply, ReportKind, Stream, Timestamp,
 };
 use privacy::MasterKey;
 use spool::{Body, Draft, Options, Recovered, Spool, SpoolError, Stored};
@@ -37,9 +37,8 @@ pub fn open(options: Options) -> (Spool, Recovered) {
 }
 
 pub fn meta() -> Meta {
-    let recipients = ["ada", "bob"].map(|name| {
-        Recipient::new(Address::parse(&format!("{name}-{CANARY}@example.org")).expect("an address"))
-    });
+    let recipients = ["ada", "bob"]
+        .map(|name| Recipient::new(Address::parse(&format!("{name}-{CANARY}@example.org")).expect("an address")));
     Meta {
         id: MessageId::from_bytes([0; 16]),
         account: AccountId(0),
