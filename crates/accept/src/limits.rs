@@ -5,7 +5,8 @@ use std::time::Duration;
 /// What clients may take of the doors. Sizes and counts within one session are in `session`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Lines, recipients, message size, errors.
+    /// Lines, recipients, message size, errors. The spool's own limit on a message must be larger by some
+    /// kilobytes: it counts the fields that we add, and a client was promised `SIZE` without them.
     pub session: smtp::server::Limits,
     /// Connections at once, over all listeners. Beyond: 421 4.7.0.
     pub connections_max: usize,

@@ -1,5 +1,6 @@
 //! Ranges of client addresses.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -26,6 +27,11 @@ impl Network {
         Ok(Network { address, prefix_bits })
     }
 
+    /// Whether it is every address of its family.
+    pub fn is_everything(&self) -> bool {
+        self.prefix_bits == 0
+    }
+
     /// Whether a client's address is in it. One that came over an IPv6 socket from IPv4 counts as IPv4.
     pub fn contains(&self, client: IpAddr) -> bool {
         match (self.address, client.to_canonical()) {
@@ -39,6 +45,12 @@ impl Network {
             }
             _ => false,
         }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_bits)
     }
 }
 

@@ -69,6 +69,11 @@ impl Pool {
         self.lanes.entry(lane).or_default().push(connection);
     }
 
+    /// Lets go of a connection that is not to be kept, politely.
+    pub fn close(&self, connection: OpenConnection) {
+        close(connection);
+    }
+
     /// Closes what has been idle for too long. Cheap when nothing is due.
     pub fn sweep(&mut self) {
         let now = Instant::now();

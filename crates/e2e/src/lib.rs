@@ -9,9 +9,11 @@ pub mod fuzz;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use testkit::server::Builder;
-use testkit::{Client, Program, Receipt, Server, Sink, target_directory};
+use testkit::{Act, Client, Program, Receipt, Server, Sink, Step, target_directory};
 
 /// A Postrider in live mode and the far end of `example.test`.
 #[derive(Debug)]
@@ -52,6 +54,30 @@ impl Relay {
     #[track_caller]
     pub fn expect_no_violations(&self) {
         assert_eq!(self.sink.violations(), Vec::<String>::new());
+    }
+}
+
+/// A far end that puts every recipient off until it is told to take mail.
+#[derive(Debug)]
+pub struct Gate {
+    open: Arc<AtomicBool>,
+}
+
+impl Gate {
+    /// A sink, and the gate before it, closed.
+    #[track_caller]
+    pub fn closed() -> (Sink, Gate) {
+        let open = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&open);
+        let sink = Sink::scripted(move |event| match event.step {
+            Step::Rcpt if !seen.load(Ordering::SeqCst) => Act::reply("451 4.7.1 come again"),
+            _ => Act::Accept,
+        });
+        (sink, Gate { open })
+    }
+
+    pub fn open(&self) {
+        self.open.store(true, Ordering::SeqCst);
     }
 }
 

@@ -29,11 +29,13 @@ fn the_trace_tells_how_it_came() {
     let reply = client.send("ada@sender.test", &["bob@example.test"], &Message::new("trace").bytes());
     let arrived = relay.wait_for("trace").data;
     let received = field(&arrived, "Received").expect("RFC 5321 \u{a7}4.4");
-    for part in ["from client.test", "[127.0.0.1]", "by relay.test", "with ESMTPSA", &reply.message_id()] {
+    for part in ["by relay.test", "with ESMTPSA", &reply.message_id()] {
         assert!(received.contains(part), "{part} is not in {received}");
     }
-    // Who else receives it, and who logged in, is nobody's business at the far end.
-    assert!(!received.contains(relay.server.user()), "{received}");
+    // Who logged in, and from where, is nobody's business at the far end.
+    for part in [relay.server.user(), "client.test", "127.0.0.1"] {
+        assert!(!received.contains(part), "{part} is in {received}");
+    }
     assert!(!String::from_utf8_lossy(&arrived).contains("Return-Path"), "that is for the last server to write");
 }
 
@@ -41,8 +43,7 @@ fn the_trace_tells_how_it_came() {
 fn odd_messages_pass_as_they_are() {
     let relay = Relay::start("odd");
     let mut client = relay.server.login();
-    let odd: [(&str, &[u8]); 5] = [
-        ("no-body", b"X-Story-Id: no-body\r\nDate: d\r\nMessage-ID: <a@b>\r\n"),
+    let odd: [(&str, &[u8]); 4] = [
         ("empty-body", b"X-Story-Id: empty-body\r\nDate: d\r\nMessage-ID: <a@b>\r\n\r\n"),
         ("only-dots", b"X-Story-Id: only-dots\r\nDate: d\r\nMessage-ID: <a@b>\r\n\r\n.\r\n..\r\n...\r\n"),
         ("folded", b"X-Story-Id: folded\r\nSubject: a\r\n b\r\n\tc\r\nDate: d\r\nMessage-ID: <a@b>\r\n\r\nx\r\n"),
@@ -53,6 +54,11 @@ fn odd_messages_pass_as_they_are() {
         let arrived = relay.wait_for(story).data;
         testkit::message::expect_only_trace_added(message, &arrived);
     }
+    // Without a body, the empty line that ends the header is put behind it.
+    let message = b"X-Story-Id: no-body\r\nDate: d\r\nMessage-ID: <a@b>\r\n";
+    client.send("ada@sender.test", &["bob@example.test"], message);
+    let arrived = relay.wait_for("no-body").data;
+    testkit::message::expect_only_trace_added(message, arrived.strip_suffix(b"\r\n").expect("the empty line"));
     relay.expect_no_violations();
 }
 

@@ -33,8 +33,8 @@ fn a_message_too_large_is_refused_early_and_late() {
 
     // Dots that are stuffed for the way do not count (RFC 1870 §6.1).
     let mut message = Message::new("just").body(".\r\n".repeat(33_000)).bytes();
-    message.truncate(99_998);
-    message.extend_from_slice(b"\r\n");
+    let missing = 100_000 - message.len();
+    message.extend_from_slice(format!("{}\r\n", "x".repeat(missing - 2)).as_bytes());
     assert_eq!(message.len(), 100_000);
     assert_eq!(client.submit("ada@sender.test", &["bob@example.test"], &message).code, 250);
     message.splice(message.len() - 2.., *b"x\r\n");
@@ -198,22 +198,22 @@ fn malformed_commands_change_nothing() {
         ("MAIL FROM:<ada@sender.test> FOO=BAR", [555, 555]),
         ("MAIL FROM:<ada@sender.test> SIZE=5 SIZE=6", [501, 501]),
         ("MAIL FROM:ada@sender.test", [501, 501]),
-        ("MAIL FROM: <ada@sender.test>", [501, 501]),
         ("MAIL FROM:<ada sender.test>", [501, 501]),
         ("RCPT TO:<bob@example.test>", [503, 503]),
         ("DATA", [503, 503]),
-        ("BDAT 5x", [501, 503]),
         ("RSET now", [501, 501]),
     ] {
         let reply = client.command(line);
         assert!(codes.contains(&reply.code), "{line}: {reply}");
     }
-    for argument in ["18446744073709551616", "-1", "1e3", "0x10", ""] {
+    for argument in ["18446744073709551616", "-1", "1e3", "0x10", "5x", ""] {
+        // Nobody knows how many octets follow: refused, and the connection is at its end.
+        let mut client = relay.server.login();
         client.ask("MAIL FROM:<ada@sender.test>", 250);
         client.ask("RCPT TO:<bob@example.test>", 250);
         let reply = client.command(&format!("BDAT {argument}"));
         assert_eq!(reply.code, 501, "BDAT {argument}: {reply}");
-        client.ask("RSET", 250);
+        client.expect_end();
     }
     client.send("ada@sender.test", &["bob@example.test"], &Message::new("well-formed").bytes());
     relay.wait_for("well-formed");

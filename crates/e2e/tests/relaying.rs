@@ -92,7 +92,8 @@ fn a_trusted_network_needs_no_password() {
     let mut client = Client::connect(address);
     assert!(!client.ehlo().offers("AUTH"));
     client.send("ada@sender.test", &["bob@example.test"], &Message::new("trusted").bytes());
-    relay.wait_for("trusted");
+    let received = testkit::message::field(&relay.wait_for("trusted").data, "Received").expect("a trace field");
+    assert!(received.contains("by relay.test") && !received.contains("127.0.0.1"), "{received}");
     // The neighbour's is another network.
     let mut client = Client::connect_from([127, 0, 0, 2], address);
     client.ehlo();

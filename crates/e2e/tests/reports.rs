@@ -68,16 +68,21 @@ fn a_refused_recipient_is_reported() {
     assert_eq!(receipt.to(), ["ada@sender.test"]);
     assert_eq!(report["auto_submitted"].as_str().map(|value| value.starts_with("auto-")), Some(true), "{report:#}");
     assert_eq!(report["message"]["original-envelope-id"], "order+17");
-    assert_eq!(report["message"]["reporting-mta"], "dns; relay.test");
+    let reporting = report["message"]["reporting-mta"].as_str().unwrap_or_default().replace(' ', "");
+    assert_eq!(reporting, "dns;relay.test");
     let recipients = report["recipients"].as_array().expect("a list");
     assert_eq!(recipients.len(), 1, "Bob got his: {report:#}");
     let about = &recipients[0];
     assert_eq!(about["action"], "failed");
     assert_eq!(about["status"], "5.1.1");
-    assert_eq!(about["final-recipient"], "rfc822; nobody@example.test");
-    assert_eq!(about["original-recipient"], "rfc822; somebody@example.test");
+    let field = |name: &str| about[name].as_str().unwrap_or_default().replace(' ', "");
+    assert_eq!(field("final-recipient"), "rfc822;nobody@example.test");
+    assert_eq!(field("original-recipient"), "rfc822;somebody@example.test");
     let diagnostic = about["diagnostic-code"].as_str().expect("text");
-    assert!(diagnostic.starts_with("smtp; 550") && diagnostic.contains("no such user here"), "{diagnostic}");
+    assert!(
+        diagnostic.replace(' ', "").starts_with("smtp;550") && diagnostic.contains("no such user here"),
+        "{diagnostic}"
+    );
     assert!(report["text"].as_str().is_some_and(|text| text.contains("nobody@example.test")), "{report:#}");
     let returned = report["returned"].as_str().expect("text");
     assert!(returned.contains("Subject: An offer"), "the header comes back: {returned}");

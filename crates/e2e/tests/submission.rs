@@ -25,7 +25,7 @@ fn in_all_ways(name: &str, send: impl Fn(&Relay, Security, &str, &Path) -> Progr
             let receipt = relay.wait_for(&message.id);
             assert_eq!(receipt.to(), [RECIPIENT]);
             let trace = expect_only_trace_added(&message.bytes(), &receipt.data);
-            assert!(trace.starts_with("Received: from "), "{trace}");
+            assert!(trace.starts_with("Received: "), "{trace}");
             assert!(trace.contains("with ESMTPSA"), "TLS and a password were used (RFC 3848): {trace}");
         }
     }
@@ -35,6 +35,9 @@ fn in_all_ways(name: &str, send: impl Fn(&Relay, Security, &str, &Path) -> Progr
 #[test]
 fn swaks_submits() {
     in_all_ways("swaks", |relay, security, mechanism, file| {
+        // swaks adds the last line end itself.
+        let message = std::fs::read(file).expect("the message was just written");
+        std::fs::write(file, &message[..message.len() - 2]).expect("it can be written again");
         Program::new("swaks")
             .args(["--server", &security.address(&relay.server).to_string(), "--timeout", "30", "--hide-all"])
             .arg(if security == Security::Implicit { "--tls-on-connect" } else { "--tls" })

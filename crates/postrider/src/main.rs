@@ -10,7 +10,6 @@ mod config;
 mod control;
 mod doctor;
 mod serve;
-mod submit;
 
 use std::process::ExitCode;
 

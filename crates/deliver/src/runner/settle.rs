@@ -9,8 +9,9 @@ use spool::SpoolError;
 
 use super::reports::Trouble;
 use super::{MEND_INTERVAL, Runner};
-use crate::agent::Disposition;
+use crate::agent::{Disposition, RecipientReport};
 use crate::attempt::{AttemptEnd, Attempted};
+use crate::connection::OpenConnection;
 
 impl Runner {
     pub(super) fn attempted(&mut self, end: AttemptEnd) {
@@ -24,7 +25,7 @@ impl Runner {
     fn settle(&mut self, mut attempted: Attempted) {
         self.counters.attempts.fetch_add(1, Ordering::Relaxed);
         if let Some(connection) = attempted.connection.take() {
-            self.pool.put(attempted.assignment.lane, connection);
+            self.keep(connection, &attempted);
         }
         let fates: Vec<(u32, Fate)> = attempted
             .verdicts
@@ -46,6 +47,16 @@ impl Runner {
         for remainder in &remainders {
             self.record_held_in_flight(meta.id, remainder);
         }
+    }
+
+    /// A connection on which nobody was taken is not used again: some servers refuse everything after
+    /// so many recipients or errors in one session, and a retry on it would never get through.
+    fn keep(&mut self, connection: OpenConnection, attempted: &Attempted) {
+        let refused = |verdict: &RecipientReport| matches!(verdict.disposition, Disposition::Temporary { .. });
+        if attempted.verdicts.iter().all(refused) {
+            return self.pool.close(connection);
+        }
+        self.pool.put(attempted.assignment.lane, connection);
     }
 
     /// Writes an attempt down, sees to its reports, and closes the message if that was the last of it.

@@ -61,9 +61,7 @@ pub enum Command {
     /// Look at this machine, and say what keeps it from delivering mail well.
     Doctor,
     /// Print completions for a shell: `postrider completions bash > /etc/bash_completion.d/postrider`.
-    Completions {
-        shell: clap_complete::Shell,
-    },
+    Completions { shell: clap_complete::Shell },
     /// Print the manual page, or write one for each command to a directory.
     Man {
         /// Where to write `postrider.1`, `postrider-queue.1` and the others.
@@ -264,8 +262,11 @@ mod tests {
 
     #[test]
     fn flags_for_all_may_stand_before_or_behind_the_command() {
-        for line in ["postrider --json --data d queue", "postrider queue --json --data d", "postrider queue list --json --data d"]
-        {
+        for line in [
+            "postrider --json --data d queue",
+            "postrider queue --json --data d",
+            "postrider queue list --json --data d",
+        ] {
             let cli = parse(line).expect("the line is right");
             assert!(cli.global.json, "{line}");
             assert_eq!(cli.global.data.as_deref(), Some(std::path::Path::new("d")), "{line}");

@@ -82,7 +82,8 @@ fn attempt_told(attempt: &AttemptStory, story: &MessageStory, style: Style) -> S
         server => format!("to {}", printable(server)),
     };
     let tls = attempt.tls.as_deref().map(|tls| format!(" under {}", printable(tls))).unwrap_or_default();
-    let mut out = heading(attempt.started_at.0, &format!("Attempt {}, {where_to}{tls}; it took {took}.", attempt.number), style);
+    let mut out =
+        heading(attempt.started_at.0, &format!("Attempt {}, {where_to}{tls}; it took {took}.", attempt.number), style);
     for step in &attempt.dialogue {
         out.push_str(&step_told(step, style));
     }
@@ -174,7 +175,9 @@ fn waiting_told(waiting: &Delivery, now: Timestamp) -> String {
         WaitsFor::SiteDown => format!("waits because the destination is out of reach, {until}"),
         WaitsFor::SiteSlow => format!("waits because the destination asked us to slow down, {until}"),
         WaitsFor::Rate => format!("waits for the destination's rate limit, {until}"),
-        WaitsFor::Connection => "waits for a free connection: as many as this destination may have are in use".to_owned(),
+        WaitsFor::Connection => {
+            "waits for a free connection: as many as this destination may have are in use".to_owned()
+        }
         WaitsFor::Turn => "waits for its turn".to_owned(),
     };
     format!("For {place} ({who}) it {words}. It is given up {}.\n", moment(waiting.expires_at.0))

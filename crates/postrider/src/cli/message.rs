@@ -3,18 +3,13 @@
 use base::Timestamp;
 use web::admin::types::{Came, MessageStory};
 
-use super::explain;
 use super::args::MessageCommand;
+use super::explain;
 use super::failure::Failure;
 use super::output::{Align, Printed, Style, Table, Tone, moment, printable, size, tone_of};
 use crate::control::Control;
 
-pub async fn run(
-    command: MessageCommand,
-    control: &Control,
-    now: Timestamp,
-    style: Style,
-) -> Result<Printed, Failure> {
+pub async fn run(command: MessageCommand, control: &Control, now: Timestamp, style: Style) -> Result<Printed, Failure> {
     match command {
         MessageCommand::Show { id } => {
             let story: MessageStory = control.get(&format!("/messages/{id}")).await?;
@@ -49,7 +44,8 @@ fn show(story: &MessageStory, style: Style) -> String {
         None => line("content", "kept, sealed, until the last recipient has a final outcome"),
     }
     out.push('\n');
-    let columns = [("recipient", Align::Left), ("state", Align::Left), ("attempts", Align::Right), ("since", Align::Left)];
+    let columns =
+        [("recipient", Align::Left), ("state", Align::Left), ("attempts", Align::Right), ("since", Align::Left)];
     let mut table = Table::new(&columns);
     for recipient in &story.recipients {
         table.row([

@@ -10,6 +10,7 @@ mod args;
 mod configuration;
 mod explain;
 pub mod failure;
+mod first;
 mod message;
 pub mod output;
 mod pages;
@@ -119,7 +120,11 @@ async fn ask(command: Command, config: Config, style: Style) -> Result<Answer, F
             let printed = Printed::new(&findings, doctor::report(&findings, style));
             Ok(Answer { printed, code: if sick { ExitCode::FAILURE } else { ExitCode::SUCCESS } })
         }
-        Command::Dev(_) | Command::Serve(_) | Command::Config(_) | Command::Completions { .. } | Command::Man { .. } => {
+        Command::Dev(_)
+        | Command::Serve(_)
+        | Command::Config(_)
+        | Command::Completions { .. }
+        | Command::Man { .. } => {
             Err(Failure::new(Code::Usage, "this command is carried out before a configuration is read"))
         }
     }

@@ -44,11 +44,9 @@ fn list_path(narrow: &Narrow, limit: u32, after: Option<&str>) -> String {
     if let Some(id) = narrow.id {
         path.push_str(&format!("&id={id}"));
     }
-    for (name, value) in [
-        ("account", narrow.account.as_deref()),
-        ("destination", narrow.destination.as_deref()),
-        ("after", after),
-    ] {
+    for (name, value) in
+        [("account", narrow.account.as_deref()), ("destination", narrow.destination.as_deref()), ("after", after)]
+    {
         if let Some(value) = value {
             path.push_str(&format!("&{name}={}", escaped(value)));
         }

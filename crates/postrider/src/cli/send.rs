@@ -21,10 +21,10 @@ pub async fn run(args: SendArgs, control: &Control, style: Style) -> Result<Prin
     match args.server.clone() {
         None => through_control(args, content, control).await,
         Some(server) => {
-            let login = args.user.zip(args.password).map(|(user, password)| Login {
-                user,
-                password: Secret::from(password.as_str()),
-            });
+            let login = args
+                .user
+                .zip(args.password)
+                .map(|(user, password)| Login { user, password: Secret::from(password.as_str()) });
             let submission = Submission { server, login, from: args.from, to: args.to, content };
             over_smtp(submission, style).await
         }
@@ -61,7 +61,10 @@ async fn over_smtp(submission: Submission, style: Style) -> Result<Printed, Fail
     }
     let text = table.render(style);
     if results.iter().any(|result| !result.accepted) {
-        return Err(Failure::failed(format!("{server} did not take the message for all recipients:\n{}", text.trim_end())));
+        return Err(Failure::failed(format!(
+            "{server} did not take the message for all recipients:\n{}",
+            text.trim_end()
+        )));
     }
     Ok(Printed { json: json!({ "server": server, "results": rows }), text })
 }

@@ -6,17 +6,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use base::{Actor, Secret, Timestamp};
+use base::{Actor, Timestamp};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::args::ServeArgs;
 use super::failure::Failure;
+use super::first::{DevCredential, Shown, credential, first_message};
 use super::output::{Style, Tone};
-use crate::config::{Config, DeliveryMode, Log, LogFormat, Purpose, Sources};
-use crate::serve::first::{DevCredential, Shown, credential, first_message};
+use crate::config::{Config, DeliveryMode, ListenerAuth, ListenerTls, Log, LogFormat, Purpose, Sources};
 use crate::serve::{self, Ready, Running};
-use crate::submit::Target;
 
 pub fn run(sources: &Sources, args: ServeArgs) -> Result<ExitCode, Failure> {
     let config = Config::load(sources)?;
@@ -121,20 +120,19 @@ fn swaks(server: SocketAddr, dev: &DevCredential) -> String {
 
 /// Shows the way of a first message, once: where the inbox has one already, the newcomer knows.
 async fn first(config: &Config, running: &Running, dev: &DevCredential) {
-    let loopback = running.smtp.iter().find(|address| address.ip().is_loopback());
-    let (Some(address), DeliveryMode::Sandbox) = (loopback, config.delivery.mode) else { return };
+    // It goes in plaintext, so only to a listener on loopback that takes a password so.
+    let plaintext = config.smtp.listeners.iter().filter(|listener| listener.tls != ListenerTls::Implicit);
+    let open = plaintext
+        .zip(&running.smtp)
+        .find(|(listener, address)| listener.auth == ListenerAuth::Always && address.ip().is_loopback());
+    let (Some((_, address)), DeliveryMode::Sandbox) = (open, config.delivery.mode) else { return };
     match running.store.sandbox_list(Actor::Operator.scope(), None, 1).await {
         Ok(inbox) if inbox.is_empty() => {}
         Ok(_) => return,
         Err(error) => return tracing::warn!(%error, "the inbox cannot be read"),
     }
-    let target = Target {
-        address: *address,
-        username: dev.username.clone(),
-        password: Secret::from(dev.password.as_str()),
-    };
     let began_at = running.clock.now();
-    match first_message(&running.store, &*running.clock, target).await {
+    match first_message(&running.store, &*running.clock, *address, dev).await {
         Ok(steps) => print(&first_told(&steps, began_at, Style::of_terminal())),
         Err(error) => tracing::warn!("the first message did not arrive: {error:#}"),
     }
@@ -188,7 +186,8 @@ mod tests {
     #[test]
     fn the_first_messages_steps_are_shown_with_their_times() {
         let began = Timestamp::from_secs(1_795_321_000);
-        let step = |what, after_us, detail: &str| Shown { what, at: Timestamp(began.0 + after_us), detail: detail.into() };
+        let step =
+            |what, after_us, detail: &str| Shown { what, at: Timestamp(began.0 + after_us), detail: detail.into() };
         let steps = [step("accepted", 1_200, "message 0190"), step("synced", 12_900, "on disk: 250 2.0.0 \x1b[31m")];
         assert_eq!(
             first_told(&steps, began, Style::PLAIN),

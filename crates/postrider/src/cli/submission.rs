@@ -8,9 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base::{
-    AccountId, Address, BodyType, Envelope, MessageId, Meta, Origin, Recipient, Secret, Stream, Timestamp,
-};
+use base::{AccountId, Address, BodyType, Envelope, MessageId, Meta, Origin, Recipient, Secret, Stream, Timestamp};
 use bytes::{Bytes, BytesMut};
 use rustls::pki_types::ServerName;
 use smtp::client::{

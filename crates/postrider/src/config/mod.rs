@@ -27,10 +27,9 @@ use serde_json::{Value as Json, json};
 pub use problem::{ConfigError, Origin, Problem};
 pub use reference::reference;
 pub use settings::{
-    Delivery, DeliveryMode, DestinationLimits, Dns, Doctor, Http, Listener, ListenerAuth, ListenerTls, Log, LogFormat,
-    Purpose, Smtp,
+    Delivery, DeliveryMode, Dns, Doctor, Http, Listener, ListenerAuth, ListenerTls, Log, LogFormat, Purpose, Smtp,
 };
-pub use value::{HostPort, Network, Size};
+pub use value::HostPort;
 
 use problem::Fault;
 use settings::{Instance, Record, SECTIONS, Store, Tls, full_key};
@@ -58,8 +57,6 @@ pub struct Config {
     pub delivery: Delivery,
     /// The name in EHLO to other servers.
     pub ehlo_name: Domain,
-    /// The domain of our return addresses.
-    pub return_path_domain: Domain,
     pub dns: Dns,
     pub log: Log,
     pub doctor: Doctor,
@@ -190,7 +187,6 @@ impl Resolver<'_> {
             data,
             certificate,
             ehlo_name: delivery.ehlo_name.clone().unwrap_or_else(|| hostname.clone()),
-            return_path_domain: delivery.return_path_domain.clone().unwrap_or_else(|| hostname.clone()),
             hostname,
             warnings: std::mem::take(&mut self.written.warnings),
             shown: Vec::new(),
@@ -255,7 +251,7 @@ impl Resolver<'_> {
                             set tls, or auth = \"never\"";
                 self.refuse("smtp", &path("auth"), text);
             }
-            if listener.trust.iter().any(|network| network.prefix == 0) {
+            if listener.trust.iter().any(accept::Network::is_everything) {
                 let text = "a network of all addresses would let everybody in the world send through this machine \
                             (an open relay); name the networks of your own programs";
                 self.refuse("smtp", &path("trust"), text);
@@ -337,7 +333,6 @@ impl Resolver<'_> {
             ("tls.certificate", certificate),
             ("tls.key", key),
             ("delivery.ehlo_name", json!(config.ehlo_name.as_str())),
-            ("delivery.return_path_domain", json!(config.return_path_domain.as_str())),
             ("store.path", json!(config.store.display().to_string())),
         ]);
         let sections = [

@@ -10,11 +10,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use accept::Network;
 use base::Domain;
 use serde_json::{Value as Json, json};
 
 use super::problem::{Fault, suggestion};
-use super::value::{HostPort, Network, Node, Raw, Size, Spelling, Value, read_choice};
+use super::value::{HostPort, Node, Raw, SitePattern, Size, Spelling, Value, read_choice};
 use super::written::from_plain_text;
 
 /// What holds for a setting that nobody wrote down.
@@ -334,9 +335,6 @@ settings! {
         mode: DeliveryMode = ["sandbox"];
         /// The name to greet other servers with. Unset: `hostname`.
         ehlo_name: Option<Domain> = [""];
-        /// The domain of the return addresses that bounces come back to. Its MX must be this machine.
-        /// Unset: `hostname`.
-        return_path_domain: Option<Domain> = [""];
         /// The wait after the first temporary refusal. Each further wait is about double the last, with
         /// some chance in it. Servers that greylist commonly ask for 5 minutes.
         retry_delay_first: Duration = ["5m"];
@@ -383,8 +381,8 @@ settings! {
         /// Name servers to ask, such as `["127.0.0.1:53"]`. Unset: those of the system (`/etc/resolv.conf`).
         servers: Vec<SocketAddr> = ["[]"];
         /// Where mail for a domain goes, without asking DNS: `hosts = { "example.test" = "127.0.0.1:2526" }`
-        /// sends it to a server of your laboratory.
-        hosts: BTreeMap<Domain, HostPort> = ["{}"];
+        /// sends it to a server of your laboratory. `"*.example.test"` is every sub-domain, `"*"` everything.
+        hosts: BTreeMap<SitePattern, HostPort> = ["{}"];
     }
 }
 

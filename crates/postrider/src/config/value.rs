@@ -1,10 +1,11 @@
 //! How a setting's value is read from what was written, and written again for `config show`.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use accept::Network;
 use base::Domain;
 use serde_json::{Value as Json, json};
 
@@ -317,52 +318,16 @@ impl Value for HostPort {
     }
 }
 
-/// A range of client addresses, such as `127.0.0.0/8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    pub address: IpAddr,
-    /// How many leading bits must be equal.
-    pub prefix: u8,
-}
-
-impl Network {
-    /// Whether `ip` lies in the range. An IPv4 address that came in over an IPv6 socket counts as IPv4.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.address, ip.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-                net.to_bits() & mask == ip.to_bits() & mask
-            }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
-                net.to_bits() & mask == ip.to_bits() & mask
-            }
-            _ => false,
-        }
-    }
-
-    fn parse(text: &str) -> Option<Network> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().ok()?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.unwrap_or(bits);
-        (prefix <= bits).then_some(Network { address, prefix })
-    }
-}
-
 impl Value for Network {
     const KIND: &'static str = "a network such as \"127.0.0.0/8\" or \"2001:db8::/32\"";
     const SPELLING: Spelling = Spelling::Plain;
 
     fn read(node: &Node) -> Result<Self, Vec<Fault>> {
-        from_text(node, Network::parse)
+        from_text(node, |text| text.parse().ok())
     }
 
     fn json(&self) -> Json {
-        json!(format!("{}/{}", self.address, self.prefix))
+        json!(self.to_string())
     }
 }
 
@@ -404,8 +369,50 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
+/// What a table of a setting is keyed by.
+pub trait TableKey: Ord + Sized {
+    /// # Errors
+    /// Why the text is none, as a sentence.
+    fn parse_key(text: &str) -> Result<Self, String>;
+    fn key(&self) -> &str;
+}
+
+impl TableKey for Domain {
+    fn parse_key(text: &str) -> Result<Domain, String> {
+        Domain::parse(text).map_err(|error| error.to_string())
+    }
+
+    fn key(&self) -> &str {
+        self.as_str()
+    }
+}
+
+/// A domain, all sub-domains of one (`*.example.test`), or every domain (`*`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SitePattern(String);
+
+impl SitePattern {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TableKey for SitePattern {
+    fn parse_key(text: &str) -> Result<SitePattern, String> {
+        let domain = text.strip_prefix("*.").unwrap_or(text);
+        if text != "*" {
+            Domain::parse_key(domain)?;
+        }
+        Ok(SitePattern(text.to_lowercase()))
+    }
+
+    fn key(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A table whose keys are domains, such as `[delivery.limits."example.org"]`.
-impl<T: Value> Value for BTreeMap<Domain, T> {
+impl<K: TableKey, T: Value> Value for BTreeMap<K, T> {
     const KIND: &'static str = "a table of domains";
     const SPELLING: Spelling = Spelling::Toml;
 
@@ -414,17 +421,17 @@ impl<T: Value> Value for BTreeMap<Domain, T> {
         let (mut values, mut faults) = (BTreeMap::new(), Vec::new());
         for (name, entry) in entries {
             let path = format!(".{name:?}");
-            match (Domain::parse(name), T::read(entry)) {
+            match (K::parse_key(name), T::read(entry)) {
                 (Ok(domain), Ok(value)) => drop(values.insert(domain, value)),
                 (Ok(_), Err(inner)) => faults.extend(inner.into_iter().map(|fault| fault.within(&path))),
-                (Err(error), _) => faults.push(Fault::new(entry.line, error.to_string()).within(&path)),
+                (Err(error), _) => faults.push(Fault::new(entry.line, error).within(&path)),
             }
         }
         if faults.is_empty() { Ok(values) } else { Err(faults) }
     }
 
     fn json(&self) -> Json {
-        Json::Object(self.iter().map(|(domain, value)| (domain.as_str().to_owned(), value.json())).collect())
+        Json::Object(self.iter().map(|(key, value)| (key.key().to_owned(), value.json())).collect())
     }
 }
 

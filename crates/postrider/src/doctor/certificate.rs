@@ -41,7 +41,11 @@ fn files(certificate: &Path, key: &Path, config: &Config, now: Timestamp) -> Fin
             }
         };
     let Some(leaf) = chain.first() else {
-        return Finding::fail(TLS, format!("{shown} has no certificate in it"), "Set tls.certificate to the full chain.");
+        return Finding::fail(
+            TLS,
+            format!("{shown} has no certificate in it"),
+            "Set tls.certificate to the full chain.",
+        );
     };
     if let Some(finding) = key_problem(key, &chain) {
         return finding;
@@ -234,7 +238,14 @@ mod tests {
         }
         std::fs::remove_file(directory.path().join("c.pem")).expect("it is there");
         assert!(found(&config, NOW).text.contains("cannot be read"));
-        for der in [&b""[..], b"\x30", b"\x30\x84\xff\xff\xff\xff", b"\x30\x80", b"\x30\x02\x30\x05", b"\x30\x04\x30\x02\xa0\x09"] {
+        for der in [
+            &b""[..],
+            b"\x30",
+            b"\x30\x84\xff\xff\xff\xff",
+            b"\x30\x80",
+            b"\x30\x02\x30\x05",
+            b"\x30\x04\x30\x02\xa0\x09",
+        ] {
             assert_eq!(validity(der), None);
         }
     }

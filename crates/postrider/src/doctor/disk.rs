@@ -89,9 +89,7 @@ fn space(place: &Path) -> Finding {
             let inodes = if disk.f_files > 0 { Some(disk.f_favail) } else { None };
             judged_space(free, total, inodes)
         }
-        Err(error) => {
-            Finding::warn(SPACE, format!("cannot be found out: {error}"), "Look at it with `df`.")
-        }
+        Err(error) => Finding::warn(SPACE, format!("cannot be found out: {error}"), "Look at it with `df`."),
     }
 }
 
@@ -212,7 +210,11 @@ fn judged_speed(times: Vec<Duration>) -> Finding {
         );
     }
     if median > BEARABLE_MAX {
-        return Finding::fail(SYNC, text, "Each message waits that long before its 250. Use a disk of your own, best an SSD.");
+        return Finding::fail(
+            SYNC,
+            text,
+            "Each message waits that long before its 250. Use a disk of your own, best an SSD.",
+        );
     }
     if median > GOOD_MAX {
         return Finding::warn(SYNC, text, "A client waits that long for each message; an SSD would be quicker.");

@@ -42,7 +42,9 @@ pub fn clock(config: &Config, clock: &dyn Clock) -> Finding {
             format!("{}, and nothing keeps it right: other servers distrust mail with a wrong date", moment(now)),
             advice,
         ),
-        None => Finding::ok(CLOCK, format!("{}; whether a time service keeps it right cannot be seen here", moment(now))),
+        None => {
+            Finding::ok(CLOCK, format!("{}; whether a time service keeps it right cannot be seen here", moment(now)))
+        }
     }
 }
 
@@ -55,8 +57,7 @@ fn newest_file(config: &Config) -> Option<Timestamp> {
 /// Whether a time service keeps the clock: by the traces that the usual ones leave under `run`.
 /// `None` where nobody would leave any (a container, say, whose host does it).
 fn synchronised(run: &Path) -> Option<bool> {
-    const TRACES: [&str; 4] =
-        ["systemd/timesync/synchronized", "chrony/chronyd.pid", "chronyd.pid", "ntpd.pid"];
+    const TRACES: [&str; 4] = ["systemd/timesync/synchronized", "chrony/chronyd.pid", "chronyd.pid", "ntpd.pid"];
     if TRACES.iter().any(|trace| run.join(trace).exists()) {
         return Some(true);
     }
@@ -68,8 +69,7 @@ const FILES_OF_OURS: u64 = 256;
 
 /// Each connection, in and out, is an open file. The server raises its soft limit to the hard one.
 pub fn files(config: &Config) -> Finding {
-    let needed =
-        u64::from(config.smtp.connections_max) + u64::from(config.delivery.connections_max) + FILES_OF_OURS;
+    let needed = u64::from(config.smtp.connections_max) + u64::from(config.delivery.connections_max) + FILES_OF_OURS;
     judged_files(getrlimit(Resource::Nofile).maximum, needed)
 }
 
@@ -80,7 +80,10 @@ fn judged_files(allowed: Option<u64>, needed: u64) -> Finding {
         Some(allowed) => Finding::fail(
             FILES,
             format!("{allowed} allowed, but all connections together may need {needed}"),
-            format!("Set LimitNOFILE={} in the systemd unit (or `ulimit -Hn`), or lower the connection limits.", needed * 2),
+            format!(
+                "Set LimitNOFILE={} in the systemd unit (or `ulimit -Hn`), or lower the connection limits.",
+                needed * 2
+            ),
         ),
     }
 }

@@ -98,7 +98,11 @@ async fn reverse_name(config: &Config, resolver: &Resolver, can_ask: bool) -> Fi
     let name_it = format!("Set a PTR record for the address to {hostname}, at whoever gave you the address.");
     if hostname == "localhost" {
         let text = "this machine has no full name, and no server likes mail from localhost";
-        return Finding::fail(REVERSE, text, "Set hostname in the configuration to the name that your mail comes from.");
+        return Finding::fail(
+            REVERSE,
+            text,
+            "Set hostname in the configuration to the name that your mail comes from.",
+        );
     }
     let Some(address) = own_address().await else {
         let text = "there is no way to the Internet from here, so our public address is not known";
@@ -152,7 +156,9 @@ fn is_public(address: IpAddr) -> bool {
             let shared = ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]);
             !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || shared)
         }
-        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local()),
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local())
+        }
     }
 }
 
@@ -216,7 +222,8 @@ mod tests {
 
     #[test]
     fn private_addresses_are_not_ours_to_the_world() {
-        for private in ["10.1.2.3", "192.168.0.9", "172.16.0.1", "100.64.0.1", "127.0.0.1", "fd00::1", "fe80::1", "::1"] {
+        for private in ["10.1.2.3", "192.168.0.9", "172.16.0.1", "100.64.0.1", "127.0.0.1", "fd00::1", "fe80::1", "::1"]
+        {
             assert!(!is_public(private.parse().expect("an address")), "{private}");
         }
         for public in ["198.51.100.7", "100.128.0.1", "2001:db8::1"] {

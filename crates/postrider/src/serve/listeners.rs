@@ -68,17 +68,15 @@ fn listener_config(listener: &Listener, certificate: Option<&Arc<Certificate>>) 
 }
 
 /// Mail from a trusted network is the instance's own: no customer has logged in.
-fn trust(networks: &[config::Network]) -> Trust {
+fn trust(networks: &[Network]) -> Trust {
     if networks.is_empty() {
         return Trust::Nobody;
     }
-    // The configuration has checked the length of the prefix.
-    let networks = networks.iter().filter_map(|n| Network::new(n.address, n.prefix).ok()).collect();
     let principal = Principal {
         account: AccountId::INSTANCE,
         credential: None,
         stream: Stream::Transactional,
         name: "a trusted network".into(),
     };
-    Trust::Networks { networks, principal }
+    Trust::Networks { networks: networks.to_vec(), principal }
 }

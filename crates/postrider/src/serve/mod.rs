@@ -5,7 +5,6 @@
 //! attempts, running attempts, journal, projector (it catches up), pages, store. A kill is as safe.
 
 mod certificate;
-pub mod first;
 mod inbox;
 mod listeners;
 mod metrics;

@@ -38,6 +38,8 @@ pub struct Event<'a> {
     pub nth: usize,
     /// The same within this connection.
     pub nth_here: usize,
+    /// How many recipients the transaction has so far.
+    pub recipients: usize,
 }
 
 /// What to do at a step.

@@ -326,7 +326,8 @@ impl Session<'_> {
             *count += 1;
             *count
         });
-        (self.shared.script)(&Event { step, connection: self.number, line, nth, nth_here })
+        let recipients = self.transaction.as_ref().map_or(0, |transaction| transaction.recipients.len());
+        (self.shared.script)(&Event { step, connection: self.number, line, nth, nth_here, recipients })
     }
 
     fn step(&mut self, step: Step, line: &str, ordinary: &str) -> io::Result<Next> {

@@ -1,15 +1,17 @@
 //! What `postrider dev` does beside serving: an account to play with, and a first message that shows
 //! each of its steps.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use base::{Actor, Address, Clock, MessageId, Timestamp};
+use anyhow::{Context, Result, anyhow, bail};
+use base::{Actor, Address, Clock, MessageId, Secret, Timestamp};
 use mail::compose::{Mailbox, Plain, plain};
 use service::accounts::Accounts;
 use store::Store;
 
-use crate::submit::{Message, Target, submit};
+use super::submission::{Login, Submission, submit};
+use crate::config::HostPort;
 
 /// The account that is made at the first start of `postrider dev`.
 const ACCOUNT: &str = "dev";
@@ -49,7 +51,12 @@ pub struct Shown {
 }
 
 /// Submits the first message over SMTP and follows it until it is delivered.
-pub async fn first_message(store: &Store, clock: &dyn Clock, target: Target) -> Result<Vec<Shown>> {
+pub async fn first_message(
+    store: &Store,
+    clock: &dyn Clock,
+    server: SocketAddr,
+    dev: &DevCredential,
+) -> Result<Vec<Shown>> {
     let from: Address = "you@example.test".parse().context("a fixed address")?;
     let to: Address = "first@example.test".parse().context("a fixed address")?;
     let content = plain(&Plain {
@@ -59,10 +66,21 @@ pub async fn first_message(store: &Store, clock: &dyn Clock, target: Target) -> 
         text: TEXT,
     })
     .context("cannot write the first message")?;
-    let reply = submit(target, Message { from, to, content: content.into() }).await?;
+    let submission = Submission {
+        server: HostPort { host: server.ip().to_string(), port: server.port() },
+        login: Some(Login { user: dev.username.clone(), password: Secret::from(dev.password.as_str()) }),
+        from,
+        to: vec![to],
+        content,
+    };
+    let submitted = submit(submission).await.map_err(|failure| anyhow!("{failure}"))?;
     let acknowledged_at = clock.now();
+    let reply = match submitted.into_iter().next() {
+        Some(first) if first.accepted => first.reply,
+        Some(first) => bail!("the server refused it: {}", first.reply),
+        None => bail!("the server said nothing about its recipient"),
+    };
     let id: MessageId = reply
-        .text
         .split_whitespace()
         .find_map(|word| word.parse().ok())
         .with_context(|| format!("the server's reply names no message: {reply}"))?;
@@ -70,7 +88,7 @@ pub async fn first_message(store: &Store, clock: &dyn Clock, target: Target) -> 
 }
 
 /// The history is a moment behind the journal; it is asked until the message has its outcome.
-async fn follow(store: &Store, id: MessageId, reply: &base::Reply, acknowledged_at: Timestamp) -> Result<Vec<Shown>> {
+async fn follow(store: &Store, id: MessageId, reply: &str, acknowledged_at: Timestamp) -> Result<Vec<Shown>> {
     let scope = Actor::Operator.scope();
     for _ in 0..FOLLOW_TIMES_MAX {
         if let Some(story) = store.message_show(scope, id).await?
@@ -90,7 +108,11 @@ async fn follow(store: &Store, id: MessageId, reply: &base::Reply, acknowledged_
                 let said = attempt.results.first().map(|result| result.reply.to_string());
                 let to = format!("route: {}", attempt.server);
                 steps.push(Shown { what: "attempted", at: attempt.started_at, detail: to });
-                steps.push(Shown { what: event.kind.as_str(), at: attempt.finished_at, detail: said.unwrap_or_default() });
+                steps.push(Shown {
+                    what: event.kind.as_str(),
+                    at: attempt.finished_at,
+                    detail: said.unwrap_or_default(),
+                });
             }
             return Ok(steps);
         }
