@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use base::{Clock, Enhanced, Meta, Reply, Step, Timestamp};
+use base::{Attempt, Clock, Enhanced, Fact, MessageId, Meta, Outcome, RecipientResult, Reply, Step, Timestamp};
 use bytes::Bytes;
 use queue::{Assignment, RouteId, SiteFeedback};
 use spool::{Spool, SpoolError};
@@ -48,6 +48,39 @@ pub(crate) struct Attempted {
     pub(crate) started_at: Timestamp,
     pub(crate) finished_at: Timestamp,
     pub(crate) connection: Option<OpenConnection>,
+    /// The fact, if it is in the journal already: see [`Attempted::final_attempt`].
+    pub(crate) written: Option<Attempt>,
+}
+
+impl Attempted {
+    /// What is to be written where nothing is left for the planner to decide: every recipient has its
+    /// final outcome. That is done here and at once, so that a crash right after the peer's reply
+    /// repeats as little as can be.
+    fn final_attempt(&self) -> Option<Attempt> {
+        let mut results = Vec::with_capacity(self.verdicts.len());
+        for verdict in &self.verdicts {
+            let outcome = match verdict.disposition {
+                Disposition::Delivered { relayed } => Outcome::Delivered { relayed },
+                Disposition::Permanent => Outcome::Bounced,
+                Disposition::Temporary { .. } => return None,
+            };
+            results.push(RecipientResult { recipient: verdict.recipient, outcome, reply: verdict.reply.clone() });
+        }
+        (results.len() == self.assignment.recipients.len()).then(|| self.fact(results))
+    }
+
+    /// This attempt with these results, as the journal has it.
+    pub(crate) fn fact(&self, results: Vec<RecipientResult>) -> Attempt {
+        Attempt {
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            number: self.assignment.number,
+            server: self.server.clone(),
+            tls: self.tls.clone(),
+            results,
+            dialogue: self.dialogue.clone(),
+        }
+    }
 }
 
 /// How an attempt's task ends.
@@ -83,21 +116,38 @@ impl Ways {
             SANDBOX => self.capture(&assignment, &meta, body).await,
             _ => self.send(&assignment, &meta, body, connection).await,
         };
-        match outcome {
-            Ok(found) => AttemptEnd::Attempted(Box::new(Attempted {
-                assignment,
-                meta,
-                verdicts: found.verdicts,
-                site_reply: found.site_reply,
-                site: found.site,
-                server: found.server,
-                tls: found.tls,
-                dialogue: found.dialogue,
-                started_at,
-                finished_at: self.clock.now(),
-                connection: found.connection,
-            })),
-            Err(error) => AttemptEnd::Unreadable { assignment, error },
+        let found = match outcome {
+            Ok(found) => found,
+            Err(error) => return AttemptEnd::Unreadable { assignment, error },
+        };
+        let mut attempted = Attempted {
+            assignment,
+            meta,
+            verdicts: found.verdicts,
+            site_reply: found.site_reply,
+            site: found.site,
+            server: found.server,
+            tls: found.tls,
+            dialogue: found.dialogue,
+            started_at,
+            finished_at: self.clock.now(),
+            connection: found.connection,
+            written: None,
+        };
+        if let Some(attempt) = attempted.final_attempt() {
+            attempted.written = self.write(attempted.meta.id, attempt);
+        }
+        AttemptEnd::Attempted(Box::new(attempted))
+    }
+
+    /// Writes an outcome into the journal, and gives it back if it is there.
+    fn write(&self, message: MessageId, attempt: Attempt) -> Option<Attempt> {
+        let fact = Fact::Attempted(attempt);
+        let written = self.spool.record(message, &fact);
+        match (written, fact) {
+            (Ok(()), Fact::Attempted(attempt)) => Some(attempt),
+            // The runner tries again.
+            _ => None,
         }
     }
 

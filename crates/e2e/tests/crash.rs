@@ -167,9 +167,9 @@ fn tell(story: &Story) {
         assert!(!waited.expect("no client panics with it").1.timed_out(), "no progress for two minutes");
         thread::park_timeout(pause);
         whereabouts.set(None);
-        // The moment of the kill as the ledger knows it is after it: what arrives before is before.
+        let signalled = Instant::now();
         server.kill();
-        work.ledger.lock().expect("no client panics with it").killed();
+        work.ledger.lock().expect("no client panics with it").killed(signalled);
         server.start();
         whereabouts.set(Some(&server));
     }

@@ -29,12 +29,14 @@ pub(crate) struct Walk<'a> {
     limit: u32,
     window: Vec<u8>,
     window_at: u32,
+    /// Octets of the window that were read.
+    held: usize,
 }
 
 impl<'a> Walk<'a> {
     /// From `at` up to `limit`; records that pass the limit do not count.
     pub(crate) fn new(segment: &'a Segment, at: u32, limit: u32) -> Walk<'a> {
-        Walk { segment, at, limit, window: Vec::new(), window_at: 0 }
+        Walk { segment, at, limit, window: Vec::new(), window_at: 0, held: 0 }
     }
 
     /// Where the next record is looked for.
@@ -64,16 +66,18 @@ impl<'a> Walk<'a> {
 
     /// Octets `at` to `at + octets`, or as many as there are.
     fn read(&mut self, at: u32, octets: usize) -> io::Result<&[u8]> {
-        let held = at >= self.window_at && (at - self.window_at) as usize + octets <= self.window.len();
-        if !held {
-            self.window = vec![0; WINDOW_OCTETS.max(octets)];
-            let there = read_full(&*self.segment.file, &mut self.window, u64::from(at))?;
-            self.window.truncate(there);
+        let is_held = at >= self.window_at && (at - self.window_at) as usize + octets <= self.held;
+        if !is_held {
+            if self.window.len() < octets.max(WINDOW_OCTETS) {
+                self.window = vec![0; octets.max(WINDOW_OCTETS)];
+            }
+            self.held = 0;
+            self.held = read_full(&*self.segment.file, &mut self.window, u64::from(at))?;
             self.window_at = at;
         }
         let start = (at - self.window_at) as usize;
-        let end = (start + octets).min(self.window.len());
-        Ok(&self.window[start..end])
+        let end = (start + octets).min(self.held);
+        Ok(self.window.get(start..end).unwrap_or_default())
     }
 
     fn record_at(&mut self, at: u32) -> io::Result<Option<Step>> {

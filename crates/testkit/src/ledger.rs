@@ -7,10 +7,13 @@
 //! - The history of a message that arrived says so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::message::story_id;
 use crate::sink::Receipt;
+
+/// A reply that was sent longer before the kill than this had been read and written down.
+const READ_WITHIN: Duration = Duration::from_millis(250);
 
 /// What the client knows of a message it submitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +30,14 @@ pub enum Told {
 #[derive(Debug, Default)]
 pub struct Ledger {
     told: BTreeMap<String, Told>,
-    kills: Vec<Instant>,
+    kills: Vec<Kill>,
+}
+
+/// A kill fell between these two moments: a process takes its time to die.
+#[derive(Debug, Clone, Copy)]
+struct Kill {
+    from: Instant,
+    to: Instant,
 }
 
 /// A message that arrived more than once.
@@ -36,8 +46,8 @@ pub struct Duplicate {
     pub id: String,
     /// Whether a kill fell after the earlier dot, on a connection whose peer is not known to have read the reply.
     pub explained: bool,
-    /// From the earlier dot to the kill, if there was one before the next arrival.
-    pub dot_to_kill_us: Option<u128>,
+    /// From the reply to the earlier dot to the kill; 0 where the kill came before the reply.
+    pub reply_to_kill_us: u128,
 }
 
 /// What the comparison found.
@@ -66,9 +76,9 @@ impl Ledger {
         assert_eq!(before, None, "{id} was submitted twice by the test itself");
     }
 
-    /// The server is killed now.
-    pub fn killed(&mut self) {
-        self.kills.push(Instant::now());
+    /// The server was killed: the signal was sent at `from`, and by now it is dead.
+    pub fn killed(&mut self, from: Instant) {
+        self.kills.push(Kill { from, to: Instant::now() });
     }
 
     pub fn accepted(&self) -> usize {
@@ -133,11 +143,15 @@ impl Ledger {
     }
 
     fn duplicate(&self, id: &str, first: &Receipt, second: &Receipt) -> Duplicate {
-        let kill = self.kills.iter().find(|kill| **kill >= first.dot_at && **kill <= second.dot_at);
+        let kill = self.kills.iter().find(|kill| kill.to >= first.dot_at && kill.from <= second.dot_at);
+        let late = match (kill, first.replied_at) {
+            (Some(kill), Some(replied_at)) => kill.from.saturating_duration_since(replied_at),
+            _ => Duration::ZERO,
+        };
         Duplicate {
             id: id.to_owned(),
-            explained: kill.is_some() && !first.reply_seen,
-            dot_to_kill_us: kill.map(|kill| kill.duration_since(first.dot_at).as_micros()),
+            explained: kill.is_some() && !first.reply_seen && late <= READ_WITHIN,
+            reply_to_kill_us: late.as_micros(),
         }
     }
 }
@@ -178,8 +192,6 @@ impl std::fmt::Display for Verdict {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::Message;
 
@@ -194,6 +206,7 @@ mod tests {
             data: Message::new(id).bytes(),
             dot_at,
             replied: Some(250),
+            replied_at: Some(dot_at),
             reply_seen,
         }
     }
@@ -222,7 +235,7 @@ mod tests {
         ledger.told("cut", Told::Accepted);
         ledger.told("careless", Told::Accepted);
         let before = Instant::now();
-        ledger.killed();
+        ledger.killed(before);
         let after = Instant::now() + Duration::from_millis(1);
         let receipts = [
             receipt("cut", before, false),

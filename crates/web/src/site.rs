@@ -32,8 +32,7 @@ pub struct WayIn {
     pub smtp: SocketAddr,
     /// Whether it offers STARTTLS.
     pub starttls: bool,
-    /// The user to log in as; `None` where no password is needed or none may be told. The password
-    /// itself is never on a page.
+    /// The user to log in as; `None` where there are many. The password itself is never on a page.
     pub username: Option<String>,
     /// Where the password can be found, as words behind "the password": `is in the output of
     /// postrider dev`.

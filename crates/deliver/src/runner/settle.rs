@@ -40,10 +40,12 @@ impl Runner {
             .collect();
         let now = self.now();
         let remainders = self.planner.finished(now, attempted.assignment.job, &fates, attempted.site);
-        let results = results(&attempted, &remainders);
         self.remember_trouble(&attempted);
         let meta = Arc::clone(&attempted.meta);
-        self.record(&meta, fact_of(attempted, results));
+        match attempted.written.take() {
+            Some(written) => self.recorded(&meta, &written),
+            None => self.record(&meta, attempted.fact(results(&attempted, &remainders))),
+        }
         for remainder in &remainders {
             self.record_held_in_flight(meta.id, remainder);
         }
@@ -59,19 +61,25 @@ impl Runner {
         self.pool.put(attempted.assignment.lane, connection);
     }
 
-    /// Writes an attempt down, sees to its reports, and closes the message if that was the last of it.
+    /// Writes an attempt down, and does what follows from it.
     pub(super) fn record(&mut self, meta: &Arc<Meta>, attempt: Attempt) {
-        for result in &attempt.results {
-            self.counters.count(&result.outcome);
-        }
         let fact = Fact::Attempted(attempt);
         if let Err(error) = self.spool().record(meta.id, &fact) {
             // The outcome stands all the same; after a crash now, it would be attempted once more.
             tracing::error!(message = %meta.id, %error, "an outcome could not be written to the journal");
         }
         if let Fact::Attempted(attempt) = fact {
-            self.owe_reports(meta, &attempt);
+            self.recorded(meta, &attempt);
         }
+    }
+
+    /// What follows from an attempt in the journal: the reports that are due, and the end of the message
+    /// if that was the last of it.
+    fn recorded(&mut self, meta: &Arc<Meta>, attempt: &Attempt) {
+        for result in &attempt.results {
+            self.counters.count(&result.outcome);
+        }
+        self.owe_reports(meta, attempt);
         self.close_if_done(meta.id);
     }
 
@@ -243,17 +251,5 @@ fn left_over(next: Option<Next>, now: Timestamp, maybe_delivered: bool) -> Outco
         Some(Next::Retry { at, .. }) => Outcome::Deferred { retry_at: at, maybe_delivered },
         Some(Next::Held { .. }) | None => Outcome::Deferred { retry_at: now, maybe_delivered },
         Some(Next::Cancelled) => Outcome::Cancelled,
-    }
-}
-
-fn fact_of(attempted: Attempted, results: Vec<RecipientResult>) -> Attempt {
-    Attempt {
-        started_at: attempted.started_at,
-        finished_at: attempted.finished_at,
-        number: attempted.assignment.number,
-        server: attempted.server,
-        tls: attempted.tls,
-        results,
-        dialogue: attempted.dialogue,
     }
 }

@@ -32,11 +32,11 @@ fn check(config: &Config, sources: &Sources) -> Printed {
 }
 
 fn show(rows: &[Shown], style: Style) -> String {
-    let mut table = Table::new(&[("setting", Align::Left), ("value", Align::Left), ("from", Align::Left)]);
+    let mut table = Table::new(&[("setting", Align::Left), ("from", Align::Left), ("value", Align::Left)]);
     for row in rows {
         let tone = if row.origin == Origin::Default { Tone::Quiet } else { Tone::Plain };
         let value = if row.value.is_null() { "unset".to_owned() } else { row.value.to_string() };
-        table.row([(Tone::Plain, row.key.clone()), (tone, value), (Tone::Quiet, row.origin.to_string())]);
+        table.row([(Tone::Plain, row.key.clone()), (Tone::Quiet, row.origin.to_string()), (tone, value)]);
     }
     table.render(style)
 }
@@ -77,9 +77,9 @@ mod tests {
             let line = printed.text.lines().find(|line| line.starts_with(key)).expect("the setting is shown");
             line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
-        assert_eq!(line("data "), ["data", "\"/srv/mail\"", "--data"]);
-        assert_eq!(line("smtp.recipients_max"), ["smtp.recipients_max", "7", "POSTRIDER_SMTP_RECIPIENTS_MAX"]);
-        assert_eq!(line("tls.key"), ["tls.key", "unset", "default"]);
+        assert_eq!(line("data "), ["data", "--data", "\"/srv/mail\""]);
+        assert_eq!(line("smtp.recipients_max"), ["smtp.recipients_max", "POSTRIDER_SMTP_RECIPIENTS_MAX", "7"]);
+        assert_eq!(line("tls.key"), ["tls.key", "default", "unset"]);
         let row = printed.json.as_array().and_then(|rows| rows.iter().find(|row| row["key"] == "smtp.recipients_max"));
         let origin = json!({ "from": "environment", "variable": "POSTRIDER_SMTP_RECIPIENTS_MAX" });
         assert_eq!(row, Some(&json!({ "key": "smtp.recipients_max", "value": 7, "origin": origin })));

@@ -74,16 +74,7 @@ fn event_told(event: &Event, story: &MessageStory, style: Style) -> String {
 }
 
 fn attempt_told(attempt: &AttemptStory, story: &MessageStory, style: Style) -> String {
-    let took = span(attempt.finished_at.0.since(attempt.started_at.0));
-    let where_to = match attempt.server.as_str() {
-        "" => "no server was reached".to_owned(),
-        "sandbox" => "kept in the sandbox inbox: nothing leaves this machine".to_owned(),
-        "simulator" => "to the simulator".to_owned(),
-        server => format!("to {}", printable(server)),
-    };
-    let tls = attempt.tls.as_deref().map(|tls| format!(" under {}", printable(tls))).unwrap_or_default();
-    let mut out =
-        heading(attempt.started_at.0, &format!("Attempt {}, {where_to}{tls}; it took {took}.", attempt.number), style);
+    let mut out = heading(attempt.started_at.0, &attempt_words(attempt), style);
     for step in &attempt.dialogue {
         out.push_str(&step_told(step, style));
     }
@@ -97,6 +88,22 @@ fn attempt_told(attempt: &AttemptStory, story: &MessageStory, style: Style) -> S
         out.push_str(&format!("    and {}; --json has all.\n", count(rest as u64, "more result", "more results")));
     }
     out
+}
+
+/// Expiry and cancellation are written down as attempts too, of the number 0: nobody was asked.
+fn attempt_words(attempt: &AttemptStory) -> String {
+    if attempt.number == 0 {
+        return "Decided here, without another attempt:".to_owned();
+    }
+    let took = span(attempt.finished_at.0.since(attempt.started_at.0));
+    let where_to = match attempt.server.as_str() {
+        "" => "no server was reached".to_owned(),
+        "sandbox" => "kept in the sandbox inbox: nothing leaves this machine".to_owned(),
+        "simulator" => "to the simulator".to_owned(),
+        server => format!("to {}", printable(server)),
+    };
+    let tls = attempt.tls.as_deref().map(|tls| format!(" under {}", printable(tls))).unwrap_or_default();
+    format!("Attempt {}, {where_to}{tls}; it took {took}.", attempt.number)
 }
 
 fn step_told(step: &StepStory, style: Style) -> String {
@@ -180,7 +187,10 @@ fn waiting_told(waiting: &Delivery, now: Timestamp) -> String {
         }
         WaitsFor::Turn => "waits for its turn".to_owned(),
     };
-    format!("For {place} ({who}) it {words}. It is given up {}.\n", moment(waiting.expires_at.0))
+    format!(
+        "For {place} ({who}) it {words}. If it does not arrive before, it is given up {}.\n",
+        moment(waiting.expires_at.0)
+    )
 }
 
 #[cfg(test)]
@@ -279,7 +289,7 @@ mod tests {
              bob@example.net: not taken yet; next try not before 2026-11-22 04:31:40 UTC. [450 4.2.0 greylisted]\n    \
              eve@example.net: delivered. [250 2.0.0 queued]\n\
              \nNow: deferred. For example.net (1 recipient) it waits for its next attempt \
-             until 2026-11-22 04:31:40 UTC (in 14 min). It is given up 2026-11-27 04:16:40 UTC.\n"
+             until 2026-11-22 04:31:40 UTC (in 14 min). If it does not arrive before, it is given up 2026-11-27 04:16:40 UTC.\n"
         );
     }
 
@@ -306,6 +316,18 @@ mod tests {
         assert!(told.contains("the connection was lost after the last byte, so it may have arrived"), "{told}");
         assert!(told.contains("Held back: the operator. It waits until somebody releases it."), "{told}");
         assert!(told.contains(&format!("postrider queue release --id {}", odd.id)), "{told}");
+    }
+
+    #[test]
+    fn what_was_decided_without_an_attempt_is_no_attempt() {
+        let mut taken_back = story();
+        taken_back.attempts[0].number = 0;
+        taken_back.attempts[0].server = String::new();
+        taken_back.attempts[0].dialogue.clear();
+        taken_back.attempts[0].results[1].outcome = "cancelled".into();
+        let told = explain(&taken_back, later(60).0, Style::PLAIN);
+        assert!(told.contains("Decided here, without another attempt:\n    bob@example.net: taken back."), "{told}");
+        assert!(!told.contains("Attempt 0"), "{told}");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::settings::{Record, SECTIONS, TABLES, Tls, variable_name};
 use super::value::{Size, Value};
-use accept::Network;
 use super::*;
+use accept::Network;
 
 /// A configuration of this file text and these variables, on a machine called `build7`.
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
@@ -43,7 +43,7 @@ fn without_any_configuration_everything_has_a_value() {
     assert_eq!(config.data, Path::new("/var/lib/postrider"));
     assert_eq!(config.store, Path::new("/var/lib/postrider/store"));
     assert_eq!(config.delivery.mode, DeliveryMode::Sandbox);
-    assert_eq!(config.smtp.message_size_max.octets(), 50 * 1024 * 1024);
+    assert_eq!(config.smtp.message_size_max.0, 50 * 1024 * 1024);
     assert_eq!(config.certificate, Certificate::SelfSigned);
     let ports: Vec<_> =
         config.smtp.listeners.iter().map(|listener| (listener.address.port(), listener.tls, listener.auth)).collect();

@@ -1,7 +1,7 @@
 //! How a setting's value is read from what was written, and written again for `config show`.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -180,10 +180,6 @@ impl Size {
         let (number, unit) = split_number(text.trim())?;
         let octets = Size::UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?.1;
         number.checked_mul(octets).filter(|size| *size > 0).map(Size)
-    }
-
-    pub fn octets(self) -> u64 {
-        self.0
     }
 }
 

@@ -84,10 +84,12 @@ pub fn report(findings: &[Finding], style: Style) -> String {
             State::Fail => (Tone::Bad, "fail"),
         };
         let word = style.paint(tone, &format!("{word:<4}"));
-        text.push_str(&format!("{word}  {:<width$}  {}\n", finding.check, printable(&finding.text)));
-        if let Some(advice) = &finding.advice {
-            let indent = " ".repeat(width + 8);
-            text.push_str(&format!("{indent}{}\n", style.paint(Tone::Quiet, advice)));
+        let indent = " ".repeat(width + 8);
+        let room = LINE_CHARS_MAX.saturating_sub(indent.len());
+        let seen = wrapped(&printable(&finding.text), room).join(&format!("\n{indent}"));
+        text.push_str(&format!("{word}  {:<width$}  {seen}\n", finding.check));
+        for line in finding.advice.iter().flat_map(|advice| wrapped(advice, room)) {
+            text.push_str(&format!("{indent}{}\n", style.paint(Tone::Quiet, &line)));
         }
     }
     let count = |state| findings.iter().filter(|finding| finding.state == state).count();
@@ -97,6 +99,24 @@ pub fn report(findings: &[Finding], style: Style) -> String {
         (failed, warned) => format!("\n{failed} must be put right, {warned} could be better.\n"),
     });
     text
+}
+
+/// As wide as most terminals, and as the eye likes.
+const LINE_CHARS_MAX: usize = 100;
+
+/// Lines of at most `room` characters, broken between words; a longer word has a line of its own.
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -119,6 +139,14 @@ mod tests {
         );
         assert!(report(&findings[..1], Style::PLAIN).ends_with("All is well.\n"));
         assert!(report(&findings[..2], Style::PLAIN).contains("Nothing stands in the way; 1 could"));
+    }
+
+    #[test]
+    fn long_words_of_advice_fit_the_terminal() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("incomprehensibilities so", 7), ["incomprehensibilities", "so"]);
+        let long = [Finding::fail("port 25 out", "no answer ".repeat(30), "Ask your provider. ".repeat(20))];
+        assert!(report(&long, Style::PLAIN).lines().all(|line| line.chars().count() <= LINE_CHARS_MAX));
     }
 
     #[test]

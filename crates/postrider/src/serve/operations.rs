@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use accept::{Arrival, Door, Principal};
-use base::{AccountId, Actor, Clock, Envelope, MessageId, Recipient, Scope, Stream, Timestamp};
+use base::{AccountId, Actor, Envelope, MessageId, Recipient, Scope, Stream, Timestamp};
 use deliver::{QueueHandle, Stopped};
 use queue::{JobView, LaneState, Selector, Waits};
 use service::accounts::{Accounts, AccountsError};
@@ -26,7 +26,6 @@ pub struct Desk {
     pub queue: QueueHandle,
     pub door: Door,
     pub vitals: Arc<dyn Vitals>,
-    pub clock: Arc<dyn Clock>,
     pub mode: &'static str,
     pub started_at: Timestamp,
 }

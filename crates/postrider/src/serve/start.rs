@@ -112,7 +112,6 @@ pub async fn start(config: &Config) -> Result<Running> {
         queue,
         door: door.clone(),
         vitals,
-        clock: Arc::clone(&clock),
         mode: mode_word(config),
         started_at: clock.now(),
     };

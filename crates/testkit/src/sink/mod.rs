@@ -41,6 +41,8 @@ pub struct Receipt {
     pub dot_at: Instant,
     /// The code of the reply to it; `None` while it is not sent, or the connection broke first.
     pub replied: Option<u16>,
+    /// When that reply was sent.
+    pub replied_at: Option<Instant>,
     /// Whether the peer sent anything after it: so it surely read the reply.
     pub reply_seen: bool,
 }

@@ -237,8 +237,14 @@ impl Session<'_> {
         let index = self.record(transaction, data)?;
         let next = self.step(Step::Dot, "", "250 2.0.0 taken")?;
         if let Next::Replied(code) = next {
-            self.shared.change(|ledger| ledger.receipts[index].replied = Some(code));
-            self.last_receipt = Some(index);
+            self.shared.change(|ledger| {
+                let receipt = &mut ledger.receipts[index];
+                (receipt.replied, receipt.replied_at) = (Some(code), Some(Instant::now()));
+            });
+            // What was sent ahead of the reply says nothing about whether it is read.
+            if self.wire()?.pending().is_empty() {
+                self.last_receipt = Some(index);
+            }
         }
         Ok(next)
     }
@@ -258,6 +264,7 @@ impl Session<'_> {
             data,
             dot_at: Instant::now(),
             replied: None,
+            replied_at: None,
             reply_seen: false,
         };
         Ok(self.shared.change(|ledger| {

@@ -110,10 +110,9 @@ fn swaks(way_in: &WayIn) -> String {
     if way_in.starttls {
         command.push_str(" --tls");
     }
-    if let Some(user) = &way_in.username {
-        // In single quotes, for the shell; a name with one inside is no name that we give.
-        command.push_str(&format!(" --auth PLAIN --auth-user '{}'", user.replace('\'', "")));
-    }
+    // In single quotes, for the shell; a name with one inside is no name that we give.
+    let user = way_in.username.as_deref().unwrap_or("USERNAME").replace('\'', "");
+    command.push_str(&format!(" --auth PLAIN --auth-user '{user}'"));
     command
         .push_str(" \\\n      --from ada@example.org --to grace@example.com \\\n      --header 'Subject: First light'");
     command
