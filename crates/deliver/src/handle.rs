@@ -36,13 +36,22 @@ pub enum Order {
     Cancel,
 }
 
+/// How many jobs an order met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Met {
+    /// It is carried out on these.
+    pub jobs: usize,
+    /// These are being tried at this moment: it is carried out on what the attempt leaves over.
+    pub in_flight: usize,
+}
+
 /// What asks the runner for something, with the way back.
 #[derive(Debug)]
 pub enum Command {
     Summary { reply: oneshot::Sender<Vec<queue::LaneView>> },
     List { selector: Selector, after: Option<queue::Cursor>, limit: usize, reply: oneshot::Sender<queue::Page> },
     Jobs { message: MessageId, reply: oneshot::Sender<Vec<queue::JobView>> },
-    Order { order: Order, selector: Selector, reply: oneshot::Sender<usize> },
+    Order { order: Order, selector: Selector, reply: oneshot::Sender<Met> },
 }
 
 impl QueueHandle {
@@ -81,8 +90,8 @@ impl QueueHandle {
         self.ask(|reply| Command::Jobs { message, reply }).await
     }
 
-    /// Carries out an order and says how many jobs it met.
-    pub async fn order(&self, order: Order, selector: Selector) -> Result<usize, Stopped> {
+    /// Carries out an order and says which jobs it met.
+    pub async fn order(&self, order: Order, selector: Selector) -> Result<Met, Stopped> {
         self.ask(|reply| Command::Order { order, selector, reply }).await
     }
 

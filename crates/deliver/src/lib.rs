@@ -25,6 +25,6 @@ pub mod sandbox;
 pub mod simulator;
 mod tls;
 
-pub use handle::{Order, QueueHandle, Stopped};
+pub use handle::{Met, Order, QueueHandle, Stopped};
 pub use runner::{Mode, Parts, Runner, RunnerConfig};
 pub use sandbox::{Captured, SandboxSink};

@@ -21,7 +21,6 @@ pub struct Pool {
     count: usize,
     idle_max: Duration,
     connections_max: usize,
-    transactions_max: u32,
     /// When the oldest may be due. Looked at before everything else, as most sweeps have nothing to do.
     sweep_at: Option<Instant>,
 }
@@ -33,7 +32,6 @@ impl Pool {
             count: 0,
             idle_max: config.idle_max,
             connections_max: config.idle_connections_max,
-            transactions_max: config.transactions_per_connection_max,
             sweep_at: None,
         }
     }
@@ -57,10 +55,10 @@ impl Pool {
         found
     }
 
-    /// Keeps a connection for the next message of this lane, or closes it if it has served enough, or
-    /// there are enough.
-    pub fn put(&mut self, lane: LaneId, connection: OpenConnection) {
-        if !connection.has_turn(self.transactions_max) || self.count >= self.connections_max {
+    /// Keeps a connection for the next message of this lane, or closes it if it has served
+    /// `messages_max`, or there are enough.
+    pub fn put(&mut self, lane: LaneId, connection: OpenConnection, messages_max: u32) {
+        if !connection.has_turn(messages_max) || self.count >= self.connections_max {
             return close(connection);
         }
         let due = connection.idle_since() + self.idle_max;

@@ -268,7 +268,7 @@ async fn held_mail_waits_over_a_restart_and_goes_when_it_is_released() {
     *world.inbox.refusing.lock().unwrap() = true;
     let id = world.send(&[to("ada@one.example"), to("bob@two.example")]).await;
     let one = Selector::Destination("one.example".into());
-    while world.handle.order(Order::Hold, one.clone()).await.unwrap() == 0 {
+    while world.handle.order(Order::Hold, one.clone()).await.unwrap().jobs == 0 {
         tokio::task::yield_now().await;
     }
     world.stop().await;
@@ -276,7 +276,7 @@ async fn held_mail_waits_over_a_restart_and_goes_when_it_is_released() {
     let mut world = World::open(dir.path());
     let held: u32 = world.handle.summary().await.unwrap().iter().map(|lane| lane.held).sum();
     assert_eq!(held, 1, "only the one destination is held");
-    assert_eq!(world.handle.order(Order::Release, Selector::Message(id)).await.unwrap(), 1);
+    assert_eq!(world.handle.order(Order::Release, Selector::Message(id)).await.unwrap().jobs, 1);
     assert_eq!(recipient_of(&world.next_captured().await, 0).as_str(), "ada@one.example");
     world.handle.order(Order::RetryNow, Selector::All).await.unwrap();
     assert_eq!(recipient_of(&world.next_captured().await, 0).as_str(), "bob@two.example");
@@ -293,7 +293,7 @@ async fn cancelled_mail_is_never_sent_and_the_journal_says_so() {
     while world.handle.jobs(id).await.unwrap().iter().all(|job| job.attempts == 0) {
         tokio::task::yield_now().await;
     }
-    assert_eq!(world.handle.order(Order::Cancel, Selector::Account(AccountId(1))).await.unwrap(), 1);
+    assert_eq!(world.handle.order(Order::Cancel, Selector::Account(AccountId(1))).await.unwrap().jobs, 1);
     world.until_all_closed().await;
     assert!(world.arrived.try_recv().is_err(), "a cancelled message is not reported as a failure");
     world

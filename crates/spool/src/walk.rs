@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::format::{Header, RECORD_ALIGN, RECORD_HEADER_OCTETS, is_void};
+use crate::format::{Header, RECORD_ALIGN, RECORD_HEADER_OCTETS, RECORD_MAGIC, is_void};
 use crate::fs::read_full;
 use crate::segment::Segment;
 
@@ -51,17 +51,35 @@ impl<'a> Walk<'a> {
         let from = self.at;
         let mut to = from;
         loop {
-            to = match to.checked_add(RECORD_ALIGN as u32) {
-                Some(next) if u64::from(next) + RECORD_HEADER_OCTETS as u64 <= u64::from(self.limit) => next,
-                _ => {
-                    return Ok(Step::End);
-                }
+            // Most of the time this is the empty rest of a segment, tens of megabytes of zeros: only where
+            // the first octets of a record stand is it worth a closer look.
+            to = match self.magic_from(to.saturating_add(RECORD_ALIGN as u32))? {
+                Some(next) => next,
+                None => return Ok(Step::End),
             };
             if self.record_at(to)?.is_some() {
                 self.at = to;
                 return Ok(Step::Gap { from, to });
             }
         }
+    }
+
+    /// The next place from `at` on (a multiple of [`RECORD_ALIGN`]) where a record may begin.
+    fn magic_from(&mut self, mut at: u32) -> io::Result<Option<u32>> {
+        while u64::from(at) + RECORD_HEADER_OCTETS as u64 <= u64::from(self.limit) {
+            // A multiple of the alignment, so that no magic lies across two windows.
+            let octets = ((self.limit - at) as usize).min(WINDOW_OCTETS).next_multiple_of(RECORD_ALIGN);
+            let window = self.read(at, octets)?;
+            let aligned = |offset: &usize| offset.is_multiple_of(RECORD_ALIGN);
+            if let Some(offset) = memchr::memmem::find_iter(window, &RECORD_MAGIC).find(aligned) {
+                return Ok(Some(at + offset as u32));
+            }
+            if window.len() < octets {
+                return Ok(None);
+            }
+            at = at.saturating_add(octets as u32);
+        }
+        Ok(None)
     }
 
     /// Octets `at` to `at + octets`, or as many as there are.

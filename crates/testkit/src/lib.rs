@@ -42,7 +42,7 @@ pub use program::{Finished, Program};
 pub use scratch::Scratch;
 pub use server::Server;
 pub use sink::{Act, Event, Receipt, Sink, Step};
-pub use wait::{DEADLINE, until};
+pub use wait::{DEADLINE, try_until, until};
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -168,6 +168,7 @@ fn samples(now: Timestamp) -> Vec<Captured> {
         },
         content: Some(INVOICE.as_bytes().to_vec()),
         origin: Some(Origin::Smtp { client: Ipv4Addr::LOCALHOST.into(), helo: "laptop.local".into(), tls: true }),
+        recipients: to.iter().map(|to| address(to)).collect(),
         attempts: vec![attempt(1, now)],
     };
     rows.into_iter().enumerate().map(sample).collect()

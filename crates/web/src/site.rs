@@ -79,6 +79,9 @@ pub struct Captured {
     pub content: Option<Vec<u8>>,
     /// How it came in, where that is still known.
     pub origin: Option<Origin>,
+    /// All recipients of the envelope, which attempts name by position; empty where that is no
+    /// longer known.
+    pub recipients: Vec<Address>,
     /// Who was spoken to about it, and what was said.
     pub attempts: Vec<Attempt>,
 }

@@ -202,6 +202,19 @@ async fn the_conversation_is_told_with_its_times() {
 }
 
 #[tokio::test]
+async fn an_attempts_results_are_about_the_right_recipients() {
+    // A copy holds the recipients of one destination; attempts count those of the whole envelope.
+    let mut message = captured(1);
+    message.recipients = ["eve@example.net", "grace@example.com"].map(|text| text.parse().expect("valid")).to_vec();
+    message.attempts[0].results[0].recipient = 1;
+    let page = get(&World::with(vec![message.clone()]), "/sandbox/messages/1?view=conversation").await.body;
+    assert!(page.contains("delivered</span> <bdi>grace@example.com</bdi>"), "{page}");
+    message.recipients.clear();
+    let page = get(&World::with(vec![message]), "/sandbox/messages/1?view=conversation").await;
+    assert_eq!(page.status, StatusCode::OK, "a history that is gone is no error");
+}
+
+#[tokio::test]
 async fn health_is_told_to_machines() {
     let mut world = World::with(Vec::new());
     let Fetched { status, body, .. } = get(&world, "/readyz").await;

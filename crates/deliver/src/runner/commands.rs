@@ -4,7 +4,7 @@ use base::{Fact, MessageId};
 use queue::{Selector, Touched};
 
 use super::Runner;
-use crate::handle::{Command, Order};
+use crate::handle::{Command, Met, Order};
 
 impl Runner {
     pub(super) fn command(&mut self, command: Command) {
@@ -23,7 +23,7 @@ impl Runner {
         }
     }
 
-    fn order(&mut self, order: Order, selector: &Selector) -> usize {
+    fn order(&mut self, order: Order, selector: &Selector) -> Met {
         let now = self.now();
         match order {
             Order::Hold => {
@@ -32,22 +32,22 @@ impl Runner {
                 for job in touched.iter().filter(|job| !job.in_flight) {
                     self.record_held(job.message, job.recipients.clone());
                 }
-                touched.len()
+                met(&touched)
             }
             Order::Release => {
                 let touched = self.planner.release(now, selector);
                 for job in &touched {
                     self.record_released(job);
                 }
-                touched.len()
+                met(&touched)
             }
-            Order::RetryNow => self.planner.retry_now(now, selector).len(),
+            Order::RetryNow => met(&self.planner.retry_now(now, selector)),
             Order::Cancel => {
                 let touched = self.planner.cancel(now, selector);
                 for job in touched.iter().filter(|job| !job.in_flight) {
                     self.cancelled(job.message, &job.recipients);
                 }
-                touched.len()
+                met(&touched)
             }
         }
     }
@@ -67,6 +67,11 @@ impl Runner {
             tracing::error!(%message, %error, "an order could not be written to the journal; it holds until the next restart");
         }
     }
+}
+
+fn met(touched: &[Touched]) -> Met {
+    let in_flight = touched.iter().filter(|job| job.in_flight).count();
+    Met { jobs: touched.len() - in_flight, in_flight }
 }
 
 /// Jobs of one message that are shown: more destinations than this in one message are cut.

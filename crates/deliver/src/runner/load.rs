@@ -1,18 +1,22 @@
 //! Taking over what the spool recovered: every recipient without a final outcome waits again, and
 //! every report that an outcome made due and that was not accepted is owed again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use base::ReportKind;
+use base::{Fact, MessageId, ReportKind};
 use queue::{LaneKey, NewJob};
-use spool::{Progress, Recovered, RecoveredMessage};
+use spool::{Progress, Recovered, RecoveredMessage, SpoolError};
 
 use super::reports::{Item, is_due, notify};
 use super::{Runner, by_lane};
 
 impl Runner {
     pub(super) fn load(&mut self, recovered: Recovered) {
+        let waiting: HashSet<MessageId> = recovered.messages.iter().map(|message| message.meta.id).collect();
         for damage in &recovered.damage {
+            self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
                 what = ?damage.what,
                 segment = damage.segment,
@@ -21,6 +25,10 @@ impl Runner {
                 kept_in = damage.kept_in.as_deref(),
                 "found damaged in the spool; it was set aside and is not sent"
             );
+            // One that still waits was damaged elsewhere (a fact about it): it is sent.
+            if let Some(message) = damage.message.filter(|message| !waiting.contains(message)) {
+                self.tell_of_damage(message);
+            }
         }
         for message in recovered.messages {
             if let Some(reason) = &message.quarantined {
@@ -28,6 +36,16 @@ impl Runner {
                 continue;
             }
             self.load_message(message);
+        }
+    }
+
+    /// So that whoever asks for the message learns what became of it.
+    fn tell_of_damage(&self, message: MessageId) {
+        let fact = Fact::Quarantined { at: self.now(), reason: "found damaged on disk at start".into() };
+        match self.spool().record(message, &fact) {
+            // Nothing of it is left that a fact could be about.
+            Ok(()) | Err(SpoolError::Gone) => {}
+            Err(error) => tracing::error!(%message, %error, "damage could not be written to the journal"),
         }
     }
 

@@ -58,7 +58,9 @@ impl Runner {
         if attempted.verdicts.iter().all(refused) {
             return self.pool.close(connection);
         }
-        self.pool.put(attempted.assignment.lane, connection);
+        let lane = attempted.assignment.lane;
+        let limits = self.planner.limits(lane).unwrap_or(self.config.queue.limits);
+        self.pool.put(lane, connection, limits.messages_per_connection_max.into());
     }
 
     /// Writes an attempt down, and does what follows from it.

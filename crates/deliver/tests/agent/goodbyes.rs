@@ -69,8 +69,8 @@ async fn what_was_put_in_comes_out_again() {
     let mx = Mx::good(&[]).await;
     let (mut pool, lane) = (pool(|_| {}), lane());
     assert!(pool.take(lane).is_none());
-    pool.put(lane, connection(&mx).await);
-    pool.put(lane, connection(&mx).await);
+    pool.put(lane, connection(&mx).await, 100);
+    pool.put(lane, connection(&mx).await, 100);
     assert_eq!(pool.len(), 2);
     assert!(pool.take(lane).is_some() && pool.take(lane).is_some() && pool.take(lane).is_none());
     assert!(pool.is_empty());
@@ -81,7 +81,7 @@ async fn what_is_idle_for_long_is_closed_with_quit() {
     let _clock = time_flies();
     let (mx, heard) = listening_for_quit(Duration::from_secs(3600)).await;
     let (mut pool, lane) = (pool(|_| {}), lane());
-    pool.put(lane, connection(&mx).await);
+    pool.put(lane, connection(&mx).await, 100);
     let due = pool.sweep_at().expect("there is something to close");
     pool.sweep();
     assert_eq!(pool.len(), 1, "not before its time");
@@ -110,7 +110,7 @@ async fn what_was_closed_by_the_server_is_not_given_out() {
     let (mut pool, lane) = (pool(|_| {}), lane());
     let open = connection(&mx).await;
     closed.notified().await;
-    pool.put(lane, open);
+    pool.put(lane, open, 100);
     // Long enough for the end of the stream to be noticed, short of the idle time.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(pool.take(lane).is_none());
@@ -122,8 +122,8 @@ async fn what_is_too_much_is_closed() {
     let _clock = time_flies();
     let (mx, heard) = listening_for_quit(Duration::ZERO).await;
     let (mut pool, lane) = (pool(|config| config.idle_connections_max = 1), lane());
-    pool.put(lane, connection(&mx).await);
-    pool.put(lane, connection(&mx).await);
+    pool.put(lane, connection(&mx).await, 100);
+    pool.put(lane, connection(&mx).await, 100);
     assert_eq!(pool.len(), 1);
     heard.notified().await;
 }
@@ -133,7 +133,7 @@ async fn at_the_end_all_are_closed_within_seconds() {
     let _clock = time_flies();
     let (mx, heard) = listening_for_quit(Duration::from_secs(3600)).await;
     let (mut pool, lane) = (pool(|_| {}), lane());
-    pool.put(lane, connection(&mx).await);
+    pool.put(lane, connection(&mx).await, 100);
     let began = tokio::time::Instant::now();
     pool.close_all().await;
     heard.notified().await;

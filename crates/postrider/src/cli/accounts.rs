@@ -2,7 +2,8 @@
 //! straight in the database.
 
 use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 
 use base::{Actor, Scope, SystemClock};
@@ -115,6 +116,25 @@ fn credential_list(credentials: &[Credential], style: Style) -> String {
     table.render(style)
 }
 
+/// What a command wants of an instance that does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// It is to be there.
+    Look,
+    /// It is made if it is not there.
+    Make,
+}
+
+/// What root makes in the server's directory, the server could not read.
+fn check_owner(data: &Path) -> Result<(), Failure> {
+    let Ok(metadata) = std::fs::metadata(data) else { return Ok(()) };
+    if metadata.uid() == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    let text = format!("{} belongs to another user", data.display());
+    Err(Failure::failed(text).advise("Run the command as that user: sudo -u NAME postrider …"))
+}
+
 /// Where accounts are kept: asked through the server that runs, so that it knows at once, or
 /// opened here.
 pub enum Office {
@@ -125,10 +145,15 @@ pub enum Office {
 impl Office {
     /// # Errors
     /// When there is no server, and the database cannot be opened either.
-    pub async fn open(config: &Config) -> Result<Office, Failure> {
+    pub async fn open(config: &Config, errand: Errand) -> Result<Office, Failure> {
         let control = Control::new(&config.data);
         if control.is_running().await {
             return Ok(Office::Running(control));
+        }
+        check_owner(&config.data)?;
+        if errand == Errand::Look && !config.database().exists() {
+            let text = format!("there is no instance in {}", config.data.display());
+            return Err(Failure::new(Code::NotFound, text).advise("Name its directory with --data or its file with --config."));
         }
         for directory in [&config.data, &config.store] {
             DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
@@ -282,7 +307,10 @@ mod tests {
     async fn accounts_and_credentials_need_no_running_server() {
         let directory = tempfile::tempdir().expect("a directory for the test");
         let config = config(directory.path().join("data"));
-        let office = Office::open(&config).await.expect("the database can be made");
+        let absent = Office::open(&config, Errand::Look).await.map(|_| ()).expect_err("nothing is made by looking");
+        assert_eq!(absent.code(), Code::NotFound);
+        assert!(!config.data.exists());
+        let office = Office::open(&config, Errand::Make).await.expect("the database can be made");
         let style = Style::PLAIN;
 
         let none = account(AccountCommand::List, &office, style).await.expect("a list");

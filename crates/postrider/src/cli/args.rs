@@ -53,7 +53,7 @@ pub enum Command {
     /// One message: what it is, and what became of it.
     #[command(subcommand)]
     Message(MessageCommand),
-    /// Send a message, from a file or from the words on the command line.
+    /// Send a message: a file, or the words of `--text`.
     Send(SendArgs),
     /// The configuration.
     #[command(subcommand)]

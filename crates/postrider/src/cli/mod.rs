@@ -100,13 +100,17 @@ async fn ask(command: Command, config: Config, style: Style) -> Result<Answer, F
     let now = SystemClock.now();
     match command {
         Command::Account(command) => {
-            let office = accounts::Office::open(&config).await?;
+            let errand = match command {
+                args::AccountCommand::Add { .. } => accounts::Errand::Make,
+                _ => accounts::Errand::Look,
+            };
+            let office = accounts::Office::open(&config, errand).await?;
             let printed = accounts::account(command, &office, style).await;
             office.close().await;
             Ok(printed?.into())
         }
         Command::Credential(command) => {
-            let office = accounts::Office::open(&config).await?;
+            let office = accounts::Office::open(&config, accounts::Errand::Look).await?;
             let printed = accounts::credential(command, &office, style).await;
             office.close().await;
             Ok(printed?.into())

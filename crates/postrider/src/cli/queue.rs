@@ -56,13 +56,18 @@ fn list_path(narrow: &Narrow, limit: u32, after: Option<&str>) -> String {
 
 fn told(order: Order, ordered: &Ordered) -> String {
     let deliveries = count(ordered.deliveries, "delivery", "deliveries");
-    match order {
-        _ if ordered.deliveries == 0 => "nothing that waits was meant\n".to_owned(),
+    let mut text = match order {
+        _ if ordered.deliveries == 0 && ordered.in_flight == 0 => return "nothing that waits was meant\n".to_owned(),
         Order::Hold => format!("{deliveries} held; let them go with `postrider queue release`\n"),
         Order::Release => format!("{deliveries} released\n"),
         Order::Retry => format!("{deliveries} to be tried now\n"),
         Order::Cancel => format!("{deliveries} cancelled\n"),
+    };
+    if ordered.in_flight > 0 {
+        let others = count(ordered.in_flight, "other is", "others are");
+        text.push_str(&format!("{others} being tried at this moment: the order holds for what the attempt leaves over\n"));
     }
+    text
 }
 
 fn summary(queue: &QueueSummary, now: Timestamp, style: Style) -> String {
@@ -240,8 +245,9 @@ mod tests {
 
     #[test]
     fn an_order_tells_what_it_met() {
-        assert_eq!(told(Order::Cancel, &Ordered { deliveries: 1 }), "1 delivery cancelled\n");
-        assert_eq!(told(Order::Retry, &Ordered { deliveries: 0 }), "nothing that waits was meant\n");
-        assert!(told(Order::Hold, &Ordered { deliveries: 2 }).contains("queue release"));
+        assert_eq!(told(Order::Cancel, &Ordered { deliveries: 1, in_flight: 0 }), "1 delivery cancelled\n");
+        assert_eq!(told(Order::Retry, &Ordered { deliveries: 0, in_flight: 0 }), "nothing that waits was meant\n");
+        assert!(told(Order::Hold, &Ordered { deliveries: 2, in_flight: 0 }).contains("queue release"));
+        assert!(told(Order::Cancel, &Ordered { deliveries: 0, in_flight: 1 }).contains("1 other is being tried"));
     }
 }

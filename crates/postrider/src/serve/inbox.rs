@@ -31,15 +31,16 @@ impl Inbox for StoredInbox {
             };
             // The history may be a moment behind, or have been dropped: the message is shown all the same.
             let story = self.store.message_show(Self::scope(), captured.summary.message).await.map_err(refusal)?;
-            let (origin, attempts) = match story {
+            let (origin, recipients, attempts) = match story {
                 Some(story) => {
                     let mut attempts: Vec<_> = story.events.into_iter().filter_map(|event| event.attempt).collect();
                     attempts.dedup_by(|a, b| std::sync::Arc::ptr_eq(a, b));
-                    (Some(origin(story.source)), attempts.iter().map(|a| base::Attempt::clone(a)).collect())
+                    let attempts = attempts.iter().map(|a| base::Attempt::clone(a)).collect();
+                    (Some(origin(story.source)), story.summary.recipients, attempts)
                 }
-                None => (None, Vec::new()),
+                None => (None, Vec::new(), Vec::new()),
             };
-            Ok(Some(Captured { entry: entry(captured.summary), content: captured.content, origin, attempts }))
+            Ok(Some(Captured { entry: entry(captured.summary), content: captured.content, origin, recipients, attempts }))
         })
     }
 }

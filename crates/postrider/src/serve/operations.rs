@@ -143,7 +143,7 @@ impl Operations for Desk {
                 Order::Cancel => deliver::Order::Cancel,
             };
             let met = self.queue.order(order, selector).await.map_err(stopped)?;
-            Ok(Ordered { deliveries: met as u64 })
+            Ok(Ordered { deliveries: met.jobs as u64, in_flight: met.in_flight as u64 })
         })
     }
 

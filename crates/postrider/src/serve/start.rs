@@ -227,7 +227,7 @@ fn runner(
         .context("cannot ask the DNS")?;
     let parts = Parts {
         spool: spool.clone(),
-        agent: Agent::new(AgentConfig::new(config.ehlo_name.clone()), Arc::clone(clock)),
+        agent: Agent::new(agent_config(config), Arc::clone(clock)),
         resolver,
         sandbox: Arc::new(Inbox::new(store.clone(), SandboxLimits::default())),
         clock: Arc::clone(clock),
@@ -243,6 +243,18 @@ fn runner(
         drain: DRAIN,
     };
     Ok(Runner::new(runner_config, parts, recovered))
+}
+
+fn agent_config(config: &Config) -> AgentConfig {
+    let built_in = AgentConfig::new(config.ehlo_name.clone());
+    // The limit of a destination may be above the built-in one; the runner keeps to each.
+    let configured = config.delivery.limits.values().filter_map(|limits| limits.messages_per_connection_max);
+    let highest = configured.map(u32::from).chain([built_in.transactions_per_connection_max]).max();
+    AgentConfig {
+        transactions_per_connection_max: highest.unwrap_or(built_in.transactions_per_connection_max),
+        idle_connections_max: config.delivery.connections_max as usize,
+        ..built_in
+    }
 }
 
 fn resolver_config(config: &Config, listeners: &[SocketAddr]) -> Result<ResolverConfig> {

@@ -243,8 +243,11 @@ impl Order {
 /// The answer to an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ordered {
-    /// How many deliveries the order met.
+    /// On how many deliveries it was carried out.
     pub deliveries: u64,
+    /// How many were being tried at that moment: it is carried out on what the attempt leaves over.
+    #[serde(default)]
+    pub in_flight: u64,
 }
 
 /// `GET /api/v1/admin/messages/{id}`: everything that is known of one message.

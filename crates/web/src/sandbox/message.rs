@@ -157,7 +157,7 @@ fn download(captured: Captured) -> Result<Response, Refusal> {
 }
 
 fn compose(captured: Captured, asked: Option<Tab>, now: Timestamp) -> MessagePage {
-    let Captured { entry, content, origin, attempts } = captured;
+    let Captured { entry, content, origin, recipients, attempts } = captured;
     let view = content.as_deref().map(mail::view::view);
     let tab = asked.unwrap_or(first_tab(view.as_ref()));
     let complete = view.as_ref().is_none_or(|view| view.complete);
@@ -178,7 +178,7 @@ fn compose(captured: Captured, asked: Option<Tab>, now: Timestamp) -> MessagePag
         downloadable: content.is_some(),
         complete,
         tabs: tabs(tab, view.as_ref()),
-        body: body(tab, content.as_deref(), view, &attempts, &entry.to, now),
+        body: body(tab, content.as_deref(), view, &attempts, &recipients, now),
     }
 }
 
@@ -199,7 +199,7 @@ fn tabs(current: Tab, view: Option<&View>) -> Vec<TabLink> {
         (Tab::Attachments, "attachments", "Attachments", attachments),
         (Tab::Headers, "headers", "Headers", 0),
         (Tab::Source, "source", "Source", 0),
-        (Tab::Conversation, "conversation", "SMTP", 0),
+        (Tab::Conversation, "conversation", "SMTP dialogue", 0),
     ];
     all.into_iter().map(|(tab, name, title, count)| TabLink { name, title, count, current: tab == current }).collect()
 }

@@ -142,6 +142,7 @@ pub fn captured(id: i64) -> Captured {
         },
         content: Some(content.as_bytes().to_vec()),
         origin: Some(Origin::Smtp { client: Ipv4Addr::LOCALHOST.into(), helo: "laptop".into(), tls: true }),
+        recipients: vec![address("grace@example.com")],
         attempts: vec![attempt("sandbox", "250 2.0.0 kept")],
     }
 }
@@ -159,6 +160,7 @@ pub fn hostile(id: i64) -> Captured {
     message.entry.subject = Some(CANARY.to_owned());
     message.entry.from = Some(address(&format!("\"{CANARY}\"@example.org")));
     message.entry.to = vec![address(&format!("\"{CANARY}\"@example.com"))];
+    message.recipients = message.entry.to.clone();
     message.content = Some(content.into_bytes());
     message.origin = Some(Origin::Smtp { client: Ipv4Addr::LOCALHOST.into(), helo: CANARY.into(), tls: false });
     let mut attempt = attempt(CANARY, CANARY);
