@@ -129,10 +129,27 @@ impl Door {
         envelope: Envelope,
         content: &[u8],
     ) -> Result<MessageId, Reply> {
+        // What SMTP refuses at the end of the content is no better from here.
+        if !is_clean(content) {
+            return Err(Reply::new(
+                550,
+                Enhanced(5, 6, 11),
+                "the message has a NUL, or a CR or LF that is not part of CR LF",
+            ));
+        }
         let mut submission = self.begin(principal, arrival, envelope)?;
         submission.write(content);
         submission.finish().await
     }
+}
+
+/// No NUL, and no CR or LF but in pairs.
+fn is_clean(content: &[u8]) -> bool {
+    memchr::memchr3_iter(0, b'\r', b'\n', content).all(|at| match content[at] {
+        b'\r' => content.get(at + 1) == Some(&b'\n'),
+        b'\n' => at > 0 && content[at - 1] == b'\r',
+        _ => false,
+    })
 }
 
 impl Room {

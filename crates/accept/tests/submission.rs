@@ -202,6 +202,10 @@ async fn programs_use_the_same_door_and_it_can_be_closed() {
     world.door.close();
     begun.write(b"Subject: y\r\n\r\n");
     begun.finish().await.unwrap();
+    for content in [&b"Subject: x\r\n\r\na\0b\r\n"[..], b"Subject: x\n\nb\n", b"Subject: x\r\n\r\na\rb\r\n"] {
+        let refused = world.door.submit(&principal, local(), envelope(), content).await.unwrap_err();
+        assert_eq!(refused.enhanced, Some(base::Enhanced(5, 6, 11)));
+    }
     let refused = world.door.submit(&principal, local(), envelope(), b"\r\n").await.unwrap_err();
     assert_eq!(refused.code, 421);
     let mut client = world.greeted().await;

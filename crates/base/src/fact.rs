@@ -14,26 +14,14 @@ pub enum Fact {
     /// written as an attempt that reached no server.
     Attempted(Attempt),
     /// These recipients (by index) wait until somebody releases them.
-    Held {
-        at: Timestamp,
-        reason: Box<str>,
-        recipients: Vec<u32>,
-    },
+    Held { at: Timestamp, reason: Box<str>, recipients: Vec<u32> },
     /// These recipients wait for nobody any more.
-    Released {
-        at: Timestamp,
-        recipients: Vec<u32>,
-    },
+    Released { at: Timestamp, recipients: Vec<u32> },
     /// Every recipient has a final outcome and every report that is due is itself accepted: the
     /// body's key is destroyed.
-    Closed {
-        at: Timestamp,
-    },
+    Closed { at: Timestamp },
     /// The body cannot be opened (damaged on disk). Never sent; kept aside for a person to look at.
-    Quarantined {
-        at: Timestamp,
-        reason: Box<str>,
-    },
+    Quarantined { at: Timestamp, reason: Box<str> },
 }
 
 /// A fact as read from the journal.

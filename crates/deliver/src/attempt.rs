@@ -88,7 +88,10 @@ impl Attempted {
 pub(crate) enum AttemptEnd {
     Attempted(Box<Attempted>),
     /// The message could not be read back from the spool.
-    Unreadable { assignment: Assignment, error: SpoolError },
+    Unreadable {
+        assignment: Assignment,
+        error: SpoolError,
+    },
 }
 
 /// What an attempt starts with.
@@ -220,7 +223,9 @@ impl Ways {
         let behaviours: Vec<_> = assignment
             .recipients
             .iter()
-            .filter_map(|index| Some((*index, simulator::behaviour(&meta.envelope.recipients.get(*index as usize)?.address))))
+            .filter_map(|index| {
+                Some((*index, simulator::behaviour(&meta.envelope.recipients.get(*index as usize)?.address)))
+            })
             .collect();
         let delay = behaviours.iter().map(|(_, behaviour)| behaviour.delay).max().unwrap_or_default();
         tokio::time::sleep(delay).await;

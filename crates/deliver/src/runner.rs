@@ -272,7 +272,10 @@ impl Runner {
         while self.running > 0 {
             let next = tokio::time::timeout_at(deadline, self.events.recv_many(&mut batch, EVENTS_AT_ONCE_MAX)).await;
             if !matches!(next, Ok(received) if received > 0) {
-                tracing::info!(attempts = self.running, "attempts were cut by the stop; they are made again after the next start");
+                tracing::info!(
+                    attempts = self.running,
+                    "attempts were cut by the stop; they are made again after the next start"
+                );
                 break;
             }
             batch.retain(|event| matches!(event, Event::Attempted(_) | Event::Reported(_)));

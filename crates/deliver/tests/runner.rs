@@ -1,7 +1,7 @@
 //! The runner with a real spool: what is accepted gets its outcome, its reports, and its end, also
 //! when the program stops in between.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -49,6 +49,10 @@ struct World {
 
 impl World {
     fn open(dir: &Path) -> World {
+        World::open_in(dir, Mode::Sandbox)
+    }
+
+    fn open_in(dir: &Path, mode: Mode) -> World {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let options = Options { dir: dir.to_owned(), segment_octets: 1 << 20, ..Options::default() };
         let (spool, recovered) = Spool::open(options, &MasterKey::from_bytes([5; 32]), Arc::clone(&clock)).unwrap();
@@ -56,7 +60,7 @@ impl World {
         let inbox = Arc::new(Inbox { refusing: Mutex::new(false), arrived: tell });
         let hostname: Domain = "relay.example".parse().unwrap();
         let config = RunnerConfig {
-            mode: Mode::Sandbox,
+            mode,
             hostname: hostname.clone(),
             queue: queue::Config::default(),
             drain: Duration::from_secs(5),
@@ -112,7 +116,7 @@ impl World {
     }
 
     /// Follows the journal until it has such a fact.
-    async fn until_written(&self, wanted: impl Fn(MessageId, &Fact) -> bool) {
+    async fn until_written(&self, mut wanted: impl FnMut(MessageId, &Fact) -> bool) {
         let mut journal = self.spool.journal(Cursor::START);
         let mut synced = self.spool.synced();
         let found = async {
@@ -195,6 +199,39 @@ async fn a_bounce_is_reported_to_the_sender_and_then_the_message_is_closed() {
     );
     let text = String::from_utf8_lossy(&report.content).into_owned();
     assert!(text.contains("bounce@simulator.postrider.test") && text.contains("5.1.1"), "{text}");
+    world.until_all_closed().await;
+    world.stop().await;
+}
+
+/// Two recipients on different ways failed at nearly the same time: while the report about the first was
+/// being written the second fell due, was taken for written, and was never told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_at_the_same_time_are_each_reported_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::open_in(dir.path(), Mode::Live);
+    let recipients = ["bounce@simulator.postrider.test", "a@[127.0.0.1]", "b@[127.0.0.2]", "c@[127.0.0.3]"].map(to);
+    for _ in 0..10 {
+        let mut draft = world.spool.draft(AccountId(1));
+        draft.write(b"Subject: hello\r\n\r\nbody\r\n").unwrap();
+        let mut meta = meta(draft.id(), recipients.to_vec());
+        meta.envelope.sender = Some("delivered@simulator.postrider.test".parse().unwrap());
+        world.handle.accepted(draft.commit(meta).await.unwrap());
+    }
+    let mut told: HashMap<MessageId, Vec<u32>> = HashMap::new();
+    let mut left = 10 * recipients.len();
+    world
+        .until_written(|_, fact| {
+            if let Fact::Accepted(Meta { origin: Origin::Report { about, recipients, .. }, .. }) = fact {
+                told.entry(*about).or_default().extend(recipients);
+                left -= recipients.len();
+            }
+            left == 0
+        })
+        .await;
+    for (about, mut recipients) in told {
+        recipients.sort_unstable();
+        assert_eq!(recipients, [0, 1, 2, 3], "each recipient of {about} is reported once");
+    }
     world.until_all_closed().await;
     world.stop().await;
 }

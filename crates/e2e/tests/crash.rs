@@ -5,14 +5,14 @@
 //! `make test` tells the short story; `make soak` (`SOAK_MINUTES`) the long one. The seed is printed, and
 //! `SOAK_SEED` repeats its choices.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testkit::ledger::{Ledger, Told};
+use testkit::ledger::{Ledger, Told, Verdict};
 use testkit::message::story_id;
 use testkit::wait::until_within;
 use testkit::{Client, Message, Receipt, Server, Sink};
@@ -182,12 +182,37 @@ fn tell(story: &Story) {
     let history = history(&server, &work, &receipts);
     let verdict = work.ledger.lock().expect("the clients have ended").compare(&receipts, &history);
     println!("{verdict}");
-    for duplicate in &verdict.duplicates {
-        println!("  {duplicate:?}");
-    }
+    tell_duplicates(&verdict, &receipts, &work);
     assert_eq!(sink.violations(), Vec::<String>::new());
     verdict.expect_clean();
     assert!(verdict.accepted > story.messages / 2, "a story about mail that is taken: {verdict}");
+}
+
+/// The whole story of each message that arrived twice without a reason.
+fn tell_duplicates(verdict: &Verdict, receipts: &[Receipt], work: &Work) {
+    let Some(start) = receipts.first().map(|receipt| receipt.dot_at) else { return };
+    let ms = |moment: Instant| moment.saturating_duration_since(start).as_millis();
+    let unexplained = verdict.duplicates.iter().filter(|duplicate| !duplicate.explained);
+    let ids: BTreeSet<&str> = unexplained.map(|duplicate| duplicate.id.as_str()).collect();
+    for id in &ids {
+        println!("{id}:");
+        for receipt in receipts.iter().filter(|receipt| story_id(&receipt.data).as_deref() == Some(id)) {
+            println!(
+                "  {} over connection {}: dot {} ms, reply {:?} {:?} ms, reply seen {}",
+                id_in_trace(&receipt.text()),
+                receipt.connection,
+                ms(receipt.dot_at),
+                receipt.replied,
+                receipt.replied_at.map(ms),
+                receipt.reply_seen,
+            );
+        }
+    }
+    if !ids.is_empty() {
+        let ledger = work.ledger.lock().expect("the clients have ended");
+        let kills: Vec<String> = ledger.kills().map(|(from, to)| format!("{}-{}", ms(from), ms(to))).collect();
+        println!("kills at {} ms", kills.join(", "));
+    }
 }
 
 /// Waits until all that was taken has gone.

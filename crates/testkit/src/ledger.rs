@@ -81,6 +81,11 @@ impl Ledger {
         self.kills.push(Kill { from, to: Instant::now() });
     }
 
+    /// Each kill: the signal was sent at the first moment, the process was dead at the second.
+    pub fn kills(&self) -> impl Iterator<Item = (Instant, Instant)> + '_ {
+        self.kills.iter().map(|kill| (kill.from, kill.to))
+    }
+
     pub fn accepted(&self) -> usize {
         self.told.values().filter(|told| **told == Told::Accepted).count()
     }

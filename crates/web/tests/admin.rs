@@ -63,7 +63,10 @@ impl Operations for Office {
     }
 
     fn queue_order(&self, order: Order, selection: Selection) -> Answer<'_, Ordered> {
-        self.answer(format!("{} {:?}", order.as_str(), selection.destination), Ok(Ordered { deliveries: 3, in_flight: 0 }))
+        self.answer(
+            format!("{} {:?}", order.as_str(), selection.destination),
+            Ok(Ordered { deliveries: 3, in_flight: 0 }),
+        )
     }
 
     fn message(&self, id: MessageId) -> Answer<'_, MessageStory> {

@@ -31,10 +31,6 @@ impl Runner {
             }
         }
         for message in recovered.messages {
-            if let Some(reason) = &message.quarantined {
-                tracing::warn!(message = %message.meta.id, %reason, "a message is in quarantine");
-                continue;
-            }
             self.load_message(message);
         }
     }
@@ -61,7 +57,12 @@ impl Runner {
                 .zip(&recipients)
                 .filter_map(|(recipient, progress)| Some((recipient, progress.as_ref()?)))
                 .filter(|(recipient, progress)| {
-                    is_due(kind, notify(&meta, *recipient), &progress.outcome, super::reports::ends_here(&progress.server))
+                    is_due(
+                        kind,
+                        notify(&meta, *recipient),
+                        &progress.outcome,
+                        super::reports::ends_here(&progress.server),
+                    )
                 })
                 .filter(|(recipient, _)| !reported(kind, *recipient))
                 .map(|(recipient, progress)| item(recipient, progress))
@@ -76,9 +77,10 @@ impl Runner {
         let now = self.now();
         let meta = &message.meta;
         let open = |recipient: u32| {
-            message.recipients.get(recipient as usize).is_some_and(|progress| {
-                progress.as_ref().is_none_or(|progress| !progress.outcome.is_final())
-            })
+            message
+                .recipients
+                .get(recipient as usize)
+                .is_some_and(|progress| progress.as_ref().is_none_or(|progress| !progress.outcome.is_final()))
         };
         let delay_noticed = message.reports.iter().any(|report| report.kind == ReportKind::Delay);
         for (site, route, recipients) in by_lane(self.config.mode, meta, open) {

@@ -4,11 +4,13 @@
 //! which recipients of which message it covers. Until that is done it is owed, and its message is not
 //! closed. After a crash the journal shows which outcomes have no report yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use base::{Attempt, Enhanced, MessageId, Meta, Notify, Origin, Outcome, Recipient, Reply, ReportKind, Stream, Timestamp};
+use base::{
+    Attempt, Enhanced, MessageId, Meta, Notify, Origin, Outcome, Recipient, Reply, ReportKind, Stream, Timestamp,
+};
 use base::{BodyType, DsnReturn, Envelope};
 use bytes::Bytes;
 use mail::dsn;
@@ -21,7 +23,8 @@ use crate::attempt::{SANDBOX_SERVER, SIMULATOR_SERVER, Ways, blocking, read_whol
 /// The reports that one message still owes its sender.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
-    due: Vec<Due>,
+    /// The oldest in front: it is the one that is being written.
+    due: VecDeque<Due>,
     writing: bool,
 }
 
@@ -91,9 +94,7 @@ impl Runner {
             let items: Vec<Item> = attempt
                 .results
                 .iter()
-                .filter(|result| {
-                    is_due(kind, notify(meta, result.recipient), &result.outcome, reached_the_end)
-                })
+                .filter(|result| is_due(kind, notify(meta, result.recipient), &result.outcome, reached_the_end))
                 .map(|result| Item {
                     recipient: result.recipient,
                     outcome: result.outcome.clone(),
@@ -134,7 +135,7 @@ impl Runner {
             return;
         }
         let due = Due { meta: Arc::clone(meta), kind, items };
-        self.owed.entry(meta.id).or_default().due.push(due);
+        self.owed.entry(meta.id).or_default().due.push_back(due);
         self.write_next_report(meta.id);
     }
 
@@ -143,7 +144,7 @@ impl Runner {
         if owed.writing {
             return;
         }
-        let Some(due) = owed.due.last().cloned() else {
+        let Some(due) = owed.due.front().cloned() else {
             self.owed.remove(&about);
             self.close_if_done(about);
             return;
@@ -163,7 +164,7 @@ impl Runner {
         owed.writing = false;
         match end.stored {
             Ok(stored) => {
-                owed.due.pop();
+                owed.due.pop_front();
                 self.counters.reports.fetch_add(1, Ordering::Relaxed);
                 self.accepted(stored);
                 self.write_next_report(end.about);

@@ -107,18 +107,7 @@ impl Runner {
     fn unreadable(&mut self, assignment: &queue::Assignment, error: &SpoolError) {
         let now = self.now();
         match error {
-            SpoolError::Damaged { .. } => {
-                let done: Vec<(u32, Fate)> = assignment.recipients.iter().map(|r| (*r, Fate::Done)).collect();
-                self.planner.finished(now, assignment.job, &done, SiteFeedback::Reached);
-                let message = queue::Selector::Message(assignment.message);
-                self.planner.cancel(now, &message);
-                self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(message = %assignment.message, %error, "a message is damaged on disk and was set aside");
-                let fact = Fact::Quarantined { at: now, reason: error.to_string().into() };
-                if let Err(error) = self.spool().record(assignment.message, &fact) {
-                    tracing::error!(message = %assignment.message, %error, "its quarantine could not be written to the journal");
-                }
-            }
+            SpoolError::Damaged { .. } => self.damaged(assignment, error),
             SpoolError::Gone => {
                 let done: Vec<(u32, Fate)> = assignment.recipients.iter().map(|r| (*r, Fate::Done)).collect();
                 self.planner.finished(now, assignment.job, &done, SiteFeedback::Reached);
@@ -130,6 +119,29 @@ impl Runner {
                 tracing::error!(message = %assignment.message, %error, "a message could not be read; it is tried again");
             }
         }
+    }
+
+    /// Its content cannot be opened, and never will be: no recipient gets it, and its sender is told.
+    fn damaged(&mut self, assignment: &queue::Assignment, error: &SpoolError) {
+        let (now, message) = (self.now(), assignment.message);
+        tracing::error!(%message, %error, "a message is damaged on disk and cannot be sent");
+        self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
+        let fact = Fact::Quarantined { at: now, reason: error.to_string().into() };
+        if let Err(error) = self.spool().record(message, &fact) {
+            tracing::error!(%message, %error, "damage could not be written to the journal");
+        }
+        let done: Vec<(u32, Fate)> = assignment.recipients.iter().map(|r| (*r, Fate::Done)).collect();
+        self.planner.finished(now, assignment.job, &done, SiteFeedback::Reached);
+        let mut recipients = assignment.recipients.clone();
+        // Those that are in flight find out by themselves.
+        for other in self.planner.cancel(now, &queue::Selector::Message(message)) {
+            if !other.in_flight {
+                recipients.extend(other.recipients);
+            }
+        }
+        let reply =
+            Reply::new(554, Enhanced(5, 3, 0), "the message was damaged on this server's disk and cannot be sent");
+        self.decide_here(&recipients, message, assignment.number, Outcome::Bounced, reply);
     }
 
     /// What a site's servers said last, for those who ask later why their mail is late.

@@ -153,7 +153,9 @@ impl Office {
         check_owner(&config.data)?;
         if errand == Errand::Look && !config.database().exists() {
             let text = format!("there is no instance in {}", config.data.display());
-            return Err(Failure::new(Code::NotFound, text).advise("Name its directory with --data or its file with --config."));
+            return Err(
+                Failure::new(Code::NotFound, text).advise("Name its directory with --data or its file with --config.")
+            );
         }
         for directory in [&config.data, &config.store] {
             DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {

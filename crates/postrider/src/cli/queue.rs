@@ -8,7 +8,7 @@ use web::admin::types::{
 };
 
 use super::args::{Narrow, QueueArgs, QueueCommand, Which};
-use super::failure::Failure;
+use super::failure::{Code, Failure};
 use super::output::{Align, Printed, Style, Table, Tone, count, span, tone_of};
 use crate::control::{Control, escaped};
 
@@ -31,8 +31,16 @@ pub async fn run(args: QueueArgs, control: &Control, now: Timestamp, style: Styl
 
 async fn order(order: Order, which: Which, control: &Control) -> Result<Printed, Failure> {
     let selection = selection(which);
+    let one = selection.id;
     let ordered: Ordered = control.post(&format!("/queue/{}", order.as_str()), &selection).await?;
-    Ok(Printed::new(&ordered, told(order, &ordered)))
+    match one {
+        // Whoever names one message wants to know that it is not there.
+        Some(id) if ordered.deliveries == 0 && ordered.in_flight == 0 => {
+            let text = format!("nothing that waits of message {id} was met");
+            Err(Failure::new(Code::NotFound, text).advise(format!("What became of it: postrider message explain {id}")))
+        }
+        _ => Ok(Printed::new(&ordered, told(order, &ordered))),
+    }
 }
 
 fn selection(which: Which) -> Selection {
@@ -65,7 +73,9 @@ fn told(order: Order, ordered: &Ordered) -> String {
     };
     if ordered.in_flight > 0 {
         let others = count(ordered.in_flight, "other is", "others are");
-        text.push_str(&format!("{others} being tried at this moment: the order holds for what the attempt leaves over\n"));
+        text.push_str(&format!(
+            "{others} being tried at this moment: the order holds for what the attempt leaves over\n"
+        ));
     }
     text
 }

@@ -289,10 +289,17 @@ impl Resolver<'_> {
     fn certificate(&mut self, tls: &Tls) -> Option<Certificate> {
         match (&tls.certificate, &tls.key) {
             (None, None) => Some(Certificate::SelfSigned),
-            (Some(certificate), Some(key)) => Some(Certificate::Files {
-                certificate: self.absolute("tls.certificate", certificate),
-                key: self.absolute("tls.key", key),
-            }),
+            (Some(certificate), Some(key)) => {
+                let certificate = self.absolute("tls.certificate", certificate);
+                let key = self.absolute("tls.key", key);
+                for file in [&certificate, &key] {
+                    // A warning only: `config check` may run where the files are not, or as somebody else.
+                    if let Err(error) = std::fs::File::open(file) {
+                        self.written.warnings.push(format!("cannot read {}: {error}", file.display()));
+                    }
+                }
+                Some(Certificate::Files { certificate, key })
+            }
             (Some(_), None) => {
                 self.refuse("tls", "certificate", "is set and tls.key is not: set both or neither");
                 None

@@ -23,7 +23,8 @@ pub fn self_signed(data: &Path, hostname: &Domain) -> Result<CertificateFiles> {
         return Ok(files);
     }
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let mut names = vec![hostname.ascii().into_owned(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let mut names =
+        vec![hostname.ascii().into_owned(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     names.dedup();
     let made = rcgen::generate_simple_self_signed(names).context("cannot make a self-signed certificate")?;
     // The key first: a certificate without its key would stop the next start.

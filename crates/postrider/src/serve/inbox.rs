@@ -40,7 +40,13 @@ impl Inbox for StoredInbox {
                 }
                 None => (None, Vec::new(), Vec::new()),
             };
-            Ok(Some(Captured { entry: entry(captured.summary), content: captured.content, origin, recipients, attempts }))
+            Ok(Some(Captured {
+                entry: entry(captured.summary),
+                content: captured.content,
+                origin,
+                recipients,
+                attempts,
+            }))
         })
     }
 }

@@ -48,7 +48,11 @@ impl Figures {
         let accept = &self.accept;
         page.count("smtp_connections", "SMTP connections taken", read(&accept.connections))?;
         page.count("smtp_messages_accepted", "messages acknowledged with 250", read(&accept.messages_accepted))?;
-        page.count("smtp_messages_refused", "messages refused or put off after DATA or BDAT", read(&accept.messages_refused))?;
+        page.count(
+            "smtp_messages_refused",
+            "messages refused or put off after DATA or BDAT",
+            read(&accept.messages_refused),
+        )?;
         page.count("smtp_auth_failures", "failed AUTH commands", read(&accept.auth_failures))?;
         page.count("smtp_octets_accepted", "octets of accepted messages", read(&accept.octets_accepted))
     }
@@ -75,7 +79,11 @@ impl Figures {
         page.count("recipients_bounced", "recipients refused for good", read(&deliver.bounced))?;
         page.count("recipients_expired", "recipients given up", read(&deliver.expired))?;
         page.count("recipients_cancelled", "recipients taken back", read(&deliver.cancelled))?;
-        page.count("recipients_maybe_delivered", "connections lost behind the final dot", read(&deliver.maybe_delivered))?;
+        page.count(
+            "recipients_maybe_delivered",
+            "connections lost behind the final dot",
+            read(&deliver.maybe_delivered),
+        )?;
         page.count("reports", "delivery reports written", read(&deliver.reports))?;
         page.count("messages_quarantined", "messages found damaged on disk", read(&deliver.quarantined))?;
         page.gauge("queue_deliveries", "deliveries that wait or run", read(&deliver.queued))?;

@@ -44,7 +44,8 @@ impl Desk {
 
     async fn account_named(&self, name: &str) -> Result<store::Account, Refusal> {
         let found = self.store.account_find(Self::scope(), name).await.map_err(refusal)?;
-        found.ok_or_else(|| Refusal::NotFound(format!("there is no account {name}; `postrider account list` shows all")))
+        found
+            .ok_or_else(|| Refusal::NotFound(format!("there is no account {name}; `postrider account list` shows all")))
     }
 
     async fn selector(&self, selection: Selection) -> Result<Selector, Refusal> {
@@ -52,9 +53,8 @@ impl Desk {
             Selection { id: Some(id), .. } => Ok(Selector::Message(id)),
             Selection { account: Some(name), .. } => Ok(Selector::Account(self.account_named(&name).await?.id)),
             Selection { destination: Some(domain), .. } => {
-                let domain: base::Domain = domain
-                    .parse()
-                    .map_err(|error| Refusal::Invalid(format!("{domain} is no destination: {error}")))?;
+                let domain: base::Domain =
+                    domain.parse().map_err(|error| Refusal::Invalid(format!("{domain} is no destination: {error}")))?;
                 Ok(Selector::Destination(domain.ascii().into()))
             }
             Selection { all: true, .. } => Ok(Selector::All),
@@ -68,9 +68,12 @@ impl Desk {
             return Ok(self.account_named(&name).await?.id);
         }
         let accounts = self.store.account_list(Self::scope()).await.map_err(refusal)?;
-        let oldest = accounts.into_iter().filter(|account| account.suspended_at.is_none()).min_by_key(|account| account.id);
+        let oldest =
+            accounts.into_iter().filter(|account| account.suspended_at.is_none()).min_by_key(|account| account.id);
         let oldest = oldest.map(|account| account.id);
-        oldest.ok_or_else(|| Refusal::Conflict("there is no account yet; make one with `postrider account add NAME`".into()))
+        oldest.ok_or_else(|| {
+            Refusal::Conflict("there is no account yet; make one with `postrider account add NAME`".into())
+        })
     }
 }
 
@@ -123,7 +126,9 @@ impl Operations for Desk {
         Box::pin(async move {
             let selector = self.selector(selection).await?;
             let after = match after {
-                Some(text) => Some(text.parse().map_err(|_| Refusal::Invalid("`after` is no place in the list".into()))?),
+                Some(text) => {
+                    Some(text.parse().map_err(|_| Refusal::Invalid("`after` is no place in the list".into()))?)
+                }
                 None => None,
             };
             let names = self.names().await?;
@@ -166,11 +171,15 @@ impl Operations for Desk {
     }
 
     fn account_add(&self, new: NewAccount) -> Answer<'_, Account> {
-        Box::pin(async move { Ok(account(self.accounts.account_add(Self::scope(), &new.name).await.map_err(of_accounts)?)) })
+        Box::pin(
+            async move { Ok(account(self.accounts.account_add(Self::scope(), &new.name).await.map_err(of_accounts)?)) },
+        )
     }
 
     fn account_revoke(&self, name: String) -> Answer<'_, Account> {
-        Box::pin(async move { Ok(account(self.accounts.account_revoke(Self::scope(), &name).await.map_err(of_accounts)?)) })
+        Box::pin(
+            async move { Ok(account(self.accounts.account_revoke(Self::scope(), &name).await.map_err(of_accounts)?)) },
+        )
     }
 
     fn credentials(&self, account: Option<String>) -> Answer<'_, Vec<Credential>> {
@@ -207,7 +216,8 @@ impl Operations for Desk {
         Box::pin(async move {
             let account = self.sender_account(submission.account).await?;
             let recipients = submission.to.len() as u32;
-            let principal = Principal { account, credential: None, stream: Stream::Transactional, name: "operator".into() };
+            let principal =
+                Principal { account, credential: None, stream: Stream::Transactional, name: "operator".into() };
             let smtputf8 = submission.from.iter().chain(&submission.to).any(|address| !address.is_ascii());
             let envelope = Envelope {
                 sender: submission.from,
@@ -217,7 +227,8 @@ impl Operations for Desk {
                 ret: None,
                 envid: None,
             };
-            let id = self.door.submit(&principal, Arrival::local(), envelope, &submission.content).await.map_err(refused)?;
+            let id =
+                self.door.submit(&principal, Arrival::local(), envelope, &submission.content).await.map_err(refused)?;
             Ok(Sent { id, recipients })
         })
     }
@@ -306,13 +317,14 @@ fn told(story: store::Story, names: &HashMap<AccountId, String>, waiting: Vec<De
     let mut attempts: Vec<Arc<base::Attempt>> = Vec::new();
     let mut events = Vec::with_capacity(story.events.len());
     for event in story.events {
-        let attempt = event.attempt.map(|attempt| match attempts.iter().position(|known| Arc::ptr_eq(known, &attempt)) {
-            Some(position) => position as u32,
-            None => {
-                attempts.push(attempt);
-                attempts.len() as u32 - 1
-            }
-        });
+        let attempt =
+            event.attempt.map(|attempt| match attempts.iter().position(|known| Arc::ptr_eq(known, &attempt)) {
+                Some(position) => position as u32,
+                None => {
+                    attempts.push(attempt);
+                    attempts.len() as u32 - 1
+                }
+            });
         events.push(Event {
             at: event.at.into(),
             kind: event.kind.as_str().to_owned(),

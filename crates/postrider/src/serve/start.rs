@@ -130,7 +130,20 @@ pub async fn start(config: &Config) -> Result<Running> {
         listeners: serve_listeners(listeners, entrance, &listeners_stopped),
     };
     let stops = Stops { listeners: listeners_stop, runner: runner_stop, pages: pages_stop };
-    Ok(Running { store, accounts, clock, smtp, smtps, http: http_address, spool, door, projector, control, stops, tasks })
+    Ok(Running {
+        store,
+        accounts,
+        clock,
+        smtp,
+        smtps,
+        http: http_address,
+        spool,
+        door,
+        projector,
+        control,
+        stops,
+        tasks,
+    })
 }
 
 impl Running {
@@ -277,7 +290,9 @@ fn queue_config(config: &Config) -> queue::Config {
         let limits = queue::LaneLimits {
             connections_max: limits.connections_max.unwrap_or(built_in.connections_max),
             messages_per_second_max: limits.messages_per_second_max.or(built_in.messages_per_second_max),
-            messages_per_connection_max: limits.messages_per_connection_max.unwrap_or(built_in.messages_per_connection_max),
+            messages_per_connection_max: limits
+                .messages_per_connection_max
+                .unwrap_or(built_in.messages_per_connection_max),
             ..built_in
         };
         (domain.ascii().into(), limits)
@@ -324,9 +339,7 @@ fn limits(config: &Config) -> accept::Limits {
 
 fn serve_listeners(listeners: Listeners, entrance: Entrance, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
     let entrance = Arc::new(entrance);
-    let serve = |listener: accept::BoundListener| {
-        tokio::spawn(listener.serve(Arc::clone(&entrance), stopped.clone()))
-    };
+    let serve = |listener: accept::BoundListener| tokio::spawn(listener.serve(Arc::clone(&entrance), stopped.clone()));
     listeners.bound.into_iter().map(serve).collect()
 }
 
@@ -363,7 +376,8 @@ fn control_socket(path: &Path) -> Result<UnixListener> {
         _ => {}
     }
     // The directory is private, so nobody else can open it before its mode is set.
-    let listener = UnixListener::bind(path).with_context(|| format!("cannot make the control socket {}", path.display()))?;
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot make the control socket {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
         .with_context(|| format!("cannot protect {}", path.display()))?;
     Ok(listener)

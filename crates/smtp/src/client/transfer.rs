@@ -3,6 +3,7 @@
 use base::{Enhanced, Reply, ReplyClass};
 use bytes::Bytes;
 
+use super::capabilities::Capabilities;
 use super::dialogue::{Command, Dialogue};
 use super::dots::DotStuffer;
 use super::failure::Failure;
@@ -157,7 +158,7 @@ impl Connection {
             return self.hand_back(transaction);
         }
         let capabilities = &self.capabilities;
-        let refusal = refusal_here(&transaction, capabilities.eight_bit_mime, capabilities.smtputf8);
+        let refusal = refusal_here(&transaction, capabilities);
         let mut course = Course::new(transaction, recipients_max, |a| command::is_sayable(a, capabilities));
         if let Some(reply) = refusal {
             course.refuse_here(&reply);
@@ -430,10 +431,19 @@ impl Open {
 }
 
 /// Why the server, by its own EHLO, cannot take this message, whoever the recipient.
-fn refusal_here(transaction: &Transaction, eight_bit_mime: bool, smtputf8: bool) -> Option<Reply> {
+fn refusal_here(transaction: &Transaction, capabilities: &Capabilities) -> Option<Reply> {
+    // SIZE 0 says that there is no fixed limit (RFC 1870 §5).
+    let octets_max = capabilities.size_octets_max.filter(|octets| *octets > 0);
+    if let Some(octets_max) = octets_max.filter(|octets_max| transaction.size_octets > *octets_max) {
+        let text = format!(
+            "the recipient's server takes messages of at most {octets_max} octets; this one has {}",
+            transaction.size_octets
+        );
+        return Some(Reply::new(552, Enhanced(5, 3, 4), text));
+    }
     match transaction.alphabet {
-        Alphabet::Utf8Headers if !smtputf8 => Some(no_smtputf8()),
-        Alphabet::EightBitBody if !eight_bit_mime => Some(Reply::new(
+        Alphabet::Utf8Headers if !capabilities.smtputf8 => Some(no_smtputf8()),
+        Alphabet::EightBitBody if !capabilities.eight_bit_mime => Some(Reply::new(
             554,
             Enhanced(5, 6, 3),
             "the recipient's server does not take 8-bit content, and the message could not be converted",

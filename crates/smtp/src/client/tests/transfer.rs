@@ -213,6 +213,20 @@ fn what_the_server_cannot_take_is_refused_without_asking() {
 }
 
 #[test]
+fn what_is_larger_than_the_server_takes_is_refused_without_asking() {
+    let mut stage = Stage::ready(settings(), &["PIPELINING", "SIZE 10"]);
+    assert_eq!(stage.begins(Transaction { size_octets: 11, ..transaction(&["bo@there.example"]) }), "");
+    let report = stage.report();
+    assert_eq!(report.results[0].disposition, NEVER);
+    assert_eq!(report.results[0].reply.enhanced, Some(base::Enhanced(5, 3, 4)));
+    for extension in ["SIZE", "SIZE 0", "SIZE 11"] {
+        let mut stage = Stage::ready(settings(), &["PIPELINING", extension]);
+        let said = stage.begins(Transaction { size_octets: 11, ..transaction(&["bo@there.example"]) });
+        assert!(said.starts_with("MAIL FROM"), "{extension}: {said}");
+    }
+}
+
+#[test]
 fn the_servers_limit_splits_the_recipients() {
     let five = ["a@x", "b@x", "c@x", "d@x", "e@x"];
     let mut stage = Stage::ready(settings(), &["PIPELINING", "LIMITS RCPTMAX=2"]);
