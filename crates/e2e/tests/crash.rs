@@ -118,9 +118,11 @@ fn nothing_is_lost_and_each_duplicate_is_explained() {
             let end = Instant::now() + Duration::from_secs(60 * minutes);
             let mut random = fastrand::Rng::with_seed(seed);
             while Instant::now() < end {
-                let octets = [1000, 4000, 50_000, 300_000][random.usize(..4)];
-                let messages = 20_000_000 / octets.max(5000);
-                tell(&Story { messages, kills: random.usize(1..60), octets, seed: random.u64(..) });
+                let (octets, messages) =
+                    [(1000, 4000), (4000, 3000), (50_000, 1500), (300_000, 500)][random.usize(..4)];
+                // Each kill costs every client the answer to one message.
+                let kills = random.usize(1..=messages / CONNECTIONS / 3);
+                tell(&Story { messages, kills, octets, seed: random.u64(..) });
             }
         }
     }

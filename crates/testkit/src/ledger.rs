@@ -148,7 +148,8 @@ impl Ledger {
     }
 
     fn duplicate(&self, id: &str, first: &Receipt, second: &Receipt) -> Duplicate {
-        let kill = self.kills.iter().find(|kill| kill.to >= first.dot_at && kill.from <= second.dot_at);
+        // The kill that ended the connection: what the dead sender had written may be read after its death.
+        let kill = self.kills.iter().find(|kill| kill.to >= first.connected_at && kill.from <= second.dot_at);
         let late = match (kill, first.replied_at) {
             (Some(kill), Some(replied_at)) => kill.from.saturating_duration_since(replied_at),
             _ => Duration::ZERO,
@@ -203,6 +204,7 @@ mod tests {
     fn receipt(id: &str, dot_at: Instant, reply_seen: bool) -> Receipt {
         Receipt {
             connection: 1,
+            connected_at: dot_at,
             tls: false,
             helo: String::new(),
             from: String::new(),

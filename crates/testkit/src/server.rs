@@ -1,5 +1,6 @@
 //! The real program, run as its users run it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -107,7 +108,13 @@ impl Builder {
 
     /// Retries within seconds, not hours.
     pub fn impatient(self) -> Builder {
-        self.set("delivery", "retry_delay_first", "\"500ms\"").set("delivery", "retry_delay_max", "\"1s\"")
+        self.retrying("500ms", "1s")
+    }
+
+    /// The first wait between two attempts, and the longest.
+    pub fn retrying(self, first: &str, max: &str) -> Builder {
+        let quoted = |time: &str| format!("{time:?}");
+        self.set("delivery", "retry_delay_first", &quoted(first)).set("delivery", "retry_delay_max", &quoted(max))
     }
 
     /// Runs the program under another one, such as `strace -o file`.
@@ -140,31 +147,26 @@ impl Builder {
     }
 
     fn toml(&self) -> String {
-        let mut text = format!("hostname = \"{HOSTNAME}\"\n");
-        for (_, key, value) in self.settings.iter().filter(|(section, ..)| section.is_empty()) {
-            text.push_str(&format!("{key} = {value}\n"));
+        let mut sections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        // Keys of no section come first in a file, and so does the empty name.
+        sections.entry("").or_default().push(format!("hostname = {HOSTNAME:?}"));
+        let listeners: Vec<String> = self.listeners.iter().map(|table| format!("{{ {table} }}")).collect();
+        sections.entry("smtp").or_default().push(format!("listeners = [{}]", listeners.join(", ")));
+        if !self.settings.iter().any(|(section, key, _)| section == "http" && key == "address") {
+            sections.entry("http").or_default().push("address = \"127.0.0.1:0\"".to_owned());
         }
-        for listener in &self.listeners {
-            text.push_str(&format!("\n[[smtp.listeners]]\n{}\n", listener.replace(", ", "\n")));
+        let hosts: Vec<String> = self.hosts.iter().map(|(domain, server)| format!("{domain:?} = {server:?}")).collect();
+        sections.entry("dns").or_default().push(format!("hosts = {{ {} }}", hosts.join(", ")));
+        for (section, key, value) in &self.settings {
+            sections.entry(section).or_default().push(format!("{key} = {value}"));
         }
-        let mut sections: Vec<&str> = self.settings.iter().map(|(section, ..)| section.as_str()).collect();
-        sections.extend(["http", "dns"]);
-        sections.retain(|section| !section.is_empty());
-        sections.sort_unstable();
-        sections.dedup();
-        for section in sections {
-            text.push_str(&format!("\n[{section}]\n"));
-            for (_, key, value) in self.settings.iter().filter(|(of, ..)| of == section) {
-                text.push_str(&format!("{key} = {value}\n"));
+        let mut text = String::new();
+        for (section, lines) in sections {
+            if !section.is_empty() {
+                text.push_str(&format!("\n[{section}]\n"));
             }
-            if section == "http" && !self.settings.iter().any(|(of, key, _)| of == "http" && key == "address") {
-                text.push_str("address = \"127.0.0.1:0\"\n");
-            }
-            if section == "dns" && !self.hosts.is_empty() {
-                let hosts: Vec<String> =
-                    self.hosts.iter().map(|(domain, server)| format!("\"{domain}\" = \"{server}\"")).collect();
-                text.push_str(&format!("hosts = {{ {} }}\n", hosts.join(", ")));
-            }
+            text.push_str(&lines.join("\n"));
+            text.push('\n');
         }
         text
     }

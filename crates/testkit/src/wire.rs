@@ -78,7 +78,7 @@ impl Wire {
 
     /// Reads more; how many octets came, 0 at the end.
     pub(crate) fn fill(&mut self) -> io::Result<usize> {
-        let mut chunk = [0_u8; 16 * 1024];
+        let mut chunk = [0_u8; 64 * 1024];
         loop {
             match self.stream.read(&mut chunk) {
                 Ok(count) => {
@@ -97,7 +97,7 @@ impl Wire {
     pub(crate) fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut searched = 0;
         loop {
-            if let Some(at) = self.pending[searched..].iter().position(|b| *b == b'\n') {
+            if let Some(at) = memchr::memchr(b'\n', &self.pending[searched..]) {
                 return Ok(Some(self.pending.drain(..=searched + at).collect()));
             }
             searched = self.pending.len();

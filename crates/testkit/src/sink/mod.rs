@@ -26,6 +26,8 @@ use crate::wait::DEADLINE;
 pub struct Receipt {
     /// Which connection to the sink, from 1.
     pub connection: usize,
+    /// When the sink took that connection.
+    pub connected_at: Instant,
     pub tls: bool,
     /// What EHLO or HELO named.
     pub helo: String,

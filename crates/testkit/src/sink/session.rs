@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use super::{Act, Event, Receipt, Recipient, Shared, Step};
 use crate::wire::Wire;
 
+/// RFC 5321 §4.5.3.1.6, with its CRLF.
+const LINE_OCTETS_MAX: usize = 1000;
+
 /// Longer than any client's own time-out, so that it is the client that gives up.
 const IDLE_MAX: Duration = Duration::from_secs(900);
 
@@ -16,6 +19,7 @@ pub(super) fn run(shared: &Shared, socket: TcpStream, number: usize) -> io::Resu
     let mut session = Session {
         shared,
         number,
+        connected_at: Instant::now(),
         wire: Some(wire),
         here: HashMap::new(),
         helo: String::new(),
@@ -44,6 +48,7 @@ struct Transaction {
 struct Session<'a> {
     shared: &'a Shared,
     number: usize,
+    connected_at: Instant,
     /// `None` once the script closed it.
     wire: Option<Wire>,
     here: HashMap<Step, usize>,
@@ -256,6 +261,7 @@ impl Session<'_> {
         }
         let receipt = Receipt {
             connection: self.number,
+            connected_at: self.connected_at,
             tls: self.wire()?.tls,
             helo: self.helo.clone(),
             from: transaction.from,
@@ -284,7 +290,7 @@ impl Session<'_> {
             }
             // A terminator may lie across two reads.
             let from = searched_from(searched);
-            if let Some(at) = raw[from..].windows(5).position(|five| five == b"\r\n.\r\n") {
+            if let Some(at) = memchr::memmem::find(&raw[from..], b"\r\n.\r\n") {
                 break from + at + 2;
             }
             searched = raw.len();
@@ -303,20 +309,24 @@ impl Session<'_> {
     }
 
     fn check_content(&self, data: &[u8]) {
-        for (index, byte) in data.iter().enumerate() {
-            let bare = match byte {
+        let mut line_start = 0;
+        for index in memchr::memchr3_iter(b'\r', b'\n', 0, data) {
+            let bare = match data[index] {
                 b'\n' => index == 0 || data[index - 1] != b'\r',
                 b'\r' => data.get(index + 1) != Some(&b'\n'),
-                0 => true,
-                _ => false,
+                _ => true,
             };
             if bare {
-                self.violation(format!("a bare {byte:#04x} at octet {index} of the content"));
+                self.violation(format!("a bare {:#04x} at octet {index} of the content", data[index]));
                 return;
             }
-        }
-        if let Some(line) = data.split(|b| *b == b'\n').find(|line| line.len() > 999) {
-            self.violation(format!("a line of {} octets in the content", line.len() + 1));
+            if data[index] == b'\n' {
+                let octets = index + 1 - line_start;
+                if octets > LINE_OCTETS_MAX {
+                    self.violation(format!("a line of {octets} octets in the content"));
+                }
+                line_start = index + 1;
+            }
         }
         let declared = |transaction: &Transaction| transaction.parameters.iter().any(|p| p == "BODY=8BITMIME");
         if !data.is_ascii() && !self.transaction.as_ref().is_some_and(declared) {
