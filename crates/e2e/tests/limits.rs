@@ -113,7 +113,7 @@ fn a_large_message_does_not_stay_in_memory() {
     // What buffers there are, a message of 10 MB has filled.
     let before = pass("large", 10_000_000);
     let after = pass("ten-times-larger", 100_000_000);
-    assert!(after < before + 0, "100 MB passed, and the peak went from {before} kB to {after} kB");
+    assert!(after < before + 30_000, "100 MB passed, and the peak went from {before} kB to {after} kB");
 }
 
 /// The most memory that a process ever had.

@@ -54,7 +54,10 @@ impl Disk {
     /// Comes back as after a reboot: the journal of the file system is replayed.
     #[track_caller]
     fn reboot(&self) {
-        Program::new("umount").arg(self.mount_point()).run().expect_success();
+        // A server that was killed under strace dies a moment after it.
+        testkit::until("the disk to be free", || {
+            Program::new("umount").arg(self.mount_point()).run().status.success().then_some(())
+        });
         self.mount();
     }
 }

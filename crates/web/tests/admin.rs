@@ -158,7 +158,7 @@ async fn each_order_has_its_path() {
     for order in Order::ALL {
         let path = format!("/queue/{}", order.as_str());
         let (status, _, answer) = call(&office, "POST", &path, Some(json!({ "all": true }))).await;
-        assert_eq!((status, answer), (StatusCode::OK, json!({ "deliveries": 3 })));
+        assert_eq!((status, answer), (StatusCode::OK, json!({ "deliveries": 3, "in_flight": 0 })));
     }
     assert_eq!(office.asked(), ["hold None", "release None", "retry None", "cancel None"]);
 }

@@ -3,11 +3,8 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
-use std::time::Duration;
 
-use rustix::process::Signal;
-use testkit::peers::{give_to_user, postfix_services};
-use testkit::wait::try_until;
+use testkit::peers::{give_to_user, postfix_services, stop_postfix};
 use testkit::{Daemon, Scratch, free_address};
 
 use super::{Place, SINK_DOMAIN};
@@ -16,7 +13,7 @@ use crate::process::Tree;
 pub struct Postfix {
     address: SocketAddr,
     daemon: Daemon,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Postfix {
@@ -70,7 +67,7 @@ impl Postfix {
         command.arg("-c").arg(scratch.join("conf")).arg("start-fg");
         let mut daemon = Daemon::start(command, &scratch.join("output"));
         daemon.wait_for_port(address);
-        Postfix { address, daemon, _scratch: scratch }
+        Postfix { address, daemon, scratch }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -84,9 +81,6 @@ impl Postfix {
 
 impl Drop for Postfix {
     fn drop(&mut self) {
-        // master(8) ends its children on SIGTERM; killed hard, it would leave them behind. Under strace the signal
-        // has to reach master itself, which is in the same group.
-        let _ = rustix::process::kill_process_group(self.daemon.pid(), Signal::TERM);
-        try_until(Duration::from_secs(15), || self.daemon.try_ended());
+        stop_postfix(&mut self.daemon, &self.scratch.join("queue"));
     }
 }

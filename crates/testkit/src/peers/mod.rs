@@ -15,7 +15,7 @@ use std::path::Path;
 
 pub use exim::Exim;
 pub use opensmtpd::OpenSmtpd;
-pub use postfix::{Postfix, give_to_user, services as postfix_services};
+pub use postfix::{Postfix, give_to_user, services as postfix_services, stop_postfix};
 pub use smtp_sink::SmtpSink;
 
 use crate::Message;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::Peer;
 use super::namespace::{self, MAILBOX_ID};
+use crate::wait::try_until;
 use crate::{Daemon, Scratch, free_address};
 
 #[derive(Debug)]
@@ -99,6 +100,22 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 ";
 
+/// Ends Postfix and all its processes. master(8) is a grandchild in a process group of its own, and ends its own
+/// children on SIGTERM; killed hard, it would leave them behind.
+pub fn stop_postfix(daemon: &mut Daemon, queue_directory: &Path) {
+    let pid = std::fs::read_to_string(queue_directory.join("pid/master.pid"));
+    let master = pid.ok().and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?));
+    if let Some(master) = master {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(master, Signal::TERM);
+        try_until(STOP_WITHIN, || rustix::process::test_kill_process(master).err());
+    }
+    try_until(STOP_WITHIN, || daemon.try_ended());
+}
+
+/// How long Postfix may take to end.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
 /// Gives a directory to a user of the system.
 pub fn give_to_user(path: &Path, user: &str) {
     let owner = std::fs::read_to_string("/etc/passwd").expect("every system has its users");
@@ -131,8 +148,6 @@ impl Peer for Postfix {
 
 impl Drop for Postfix {
     fn drop(&mut self) {
-        // master(8) ends its children on SIGTERM; killed hard, it would leave them behind.
-        self.daemon.signal(Signal::TERM);
-        crate::wait::try_until(Duration::from_secs(10), || self.daemon.try_ended());
+        stop_postfix(&mut self.daemon, &self.scratch.join("queue"));
     }
 }
