@@ -27,7 +27,7 @@ fn sources(purpose: Purpose, file: Option<PathBuf>, environment: &[(&str, &str)]
         file,
         data: None,
         environment: environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
-        directory: PathBuf::from("/srv/work"),
+        directory: PathBuf::from("/srv/lab"),
         machine_name: "build7".to_owned(),
     }
 }
@@ -58,7 +58,7 @@ fn without_any_configuration_everything_has_a_value() {
 #[test]
 fn dev_stays_on_loopback_and_beside_the_work() {
     let config = Config::load(&sources(Purpose::Dev, None, &[])).unwrap();
-    assert_eq!(config.data, Path::new("/srv/work/data"));
+    assert_eq!(config.data, Path::new("/srv/lab/data"));
     assert!(config.smtp.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
     assert!(config.smtp.listeners.iter().all(|listener| listener.address.port() > 1024));
     let has_starttls = |listener: &&Listener| listener.tls == ListenerTls::StartTls;
@@ -165,9 +165,9 @@ fn the_environment_overrides_the_file_and_a_flag_overrides_both() {
     assert_eq!(config.ehlo_name.as_str(), "mail.example.org");
     assert_eq!(config.http.hosts.len(), 1);
     assert_eq!(config.log.level, "debug", "an empty variable is not set");
-    assert_eq!(config.data, Path::new("/srv/work/elsewhere"));
+    assert_eq!(config.data, Path::new("/srv/lab/elsewhere"));
     let flagged = Sources { data: Some("./flagged".into()), ..sources(Purpose::Serve, None, &environment) };
-    assert_eq!(Config::load(&flagged).unwrap().data, Path::new("/srv/work/flagged"));
+    assert_eq!(Config::load(&flagged).unwrap().data, Path::new("/srv/lab/flagged"));
 }
 
 #[test]
